@@ -1,0 +1,5 @@
+"""``python -m hcd`` is the command ``hcd``."""
+
+from hcd.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command line. Thin: parses, calls lower rooms, prints."""

@@ -1,0 +1,64 @@
+"""Many inputs: expanding folders, naming outputs, going on past a bad file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from hcd.errors import HcdError, UsageError
+
+
+def plan(
+    inputs: Sequence[Path], out: Path, rename: Callable[[Path], str], suffixes: Sequence[str]
+) -> list[tuple[Path, Path]]:
+    """Pairs of input and output. Folders among the inputs stand for the pictures directly inside them.
+
+    One input file and an ``out`` with a picture suffix name the output itself; else ``out`` is a folder.
+
+    Raises:
+        UsageError: two inputs would be written to one file, or an input onto itself.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(f for f in path.iterdir() if f.suffix.lower() in suffixes)
+            if not found:
+                raise UsageError(f"{path}: holds no picture ({', '.join(suffixes)})")
+            files.extend(found)
+        else:
+            files.append(path)
+    if len(files) == 1 and out.suffix.lower() in suffixes and not out.is_dir():
+        pairs = [(files[0], out)]
+    else:
+        pairs = [(file, out / rename(file)) for file in files]
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {source}: both would be written to {target}; use two folders")
+        if target.resolve() == source.resolve():
+            raise UsageError(f"{source}: would be overwritten by its own result; choose another output")
+        taken[target] = source
+    return pairs
+
+
+def run(pairs: Sequence[tuple[Path, Path]], work: Callable[[Path, Path], None], *, debug: bool) -> None:
+    """Do every pair; name each that fails on standard error and end with exit code 1 if any did."""
+    failures = 0
+    for source, target in pairs:
+        try:
+            work(source, target)
+        except HcdError as error:
+            if debug:
+                raise
+            failures += 1
+            text = str(error)
+            click.echo(
+                f"Error: {text if str(source) in text or str(target) in text else f'{source}: {text}'}", err=True
+            )
+    if failures:
+        if len(pairs) > 1:
+            click.echo(f"{failures} of {len(pairs)} inputs failed; the others are done", err=True)
+        sys.exit(1)

@@ -1,0 +1,101 @@
+"""``hcd evaluate``: the field's protocol on a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hcd.cli.options import given, model_options, path_argument, solver_options
+
+if TYPE_CHECKING:
+    from hcd.evaluate import Report, Row
+
+
+@click.command("evaluate")
+@path_argument("folder", metavar="DIR")
+@model_options("irn-x4")
+@click.option("--presets", default="plain,paper,balanced", show_default=True, help="Comma-separated presets.")
+@solver_options
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    folder: Path,
+    model: str,
+    weights: Path | None,
+    device: str,
+    presets: str,
+    json_file: Path | None,
+    **solver: Any,
+) -> None:
+    """Measure a model and presets on every picture in DIR, on the decoded 8-bit LR files."""
+    from hcd import load
+    from hcd.cli.progress import solve_progress
+    from hcd.evaluate import evaluate_folder, json_text
+    from hcd.image import SUFFIXES, write_atomically
+    from hcd.pipeline import pick_device
+
+    names = [name.strip() for name in presets.split(",") if name.strip()]
+    settings = given(**solver)
+    device = pick_device(device)
+    rescaler = load(model, weights=weights, device=device)
+    pictures = sum(f.suffix.lower() in SUFFIXES for f in folder.iterdir()) if folder.is_dir() else 0
+    with solve_progress(pictures * _evaluations(names, settings)) as progress:
+
+        def show(row: Row) -> None:
+            progress.print(
+                f"{row.image}  {row.preset}  {row.psnr_y:.2f} dB  {row.ssim_y:.4f}  LR {row.lr_psnr:.2f} dB "
+                f"{row.lr_bytes} B  {row.grad_evals} evaluations  {row.seconds:.1f} s"
+            )
+
+        report = evaluate_folder(
+            folder,
+            rescaler,
+            names,
+            device=device,
+            on_start=lambda image, preset: progress.start(f"{image} {preset}"),
+            on_evaluation=progress.evaluation,
+            on_row=show,
+            **settings,
+        )
+    if json_file is not None:
+        write_atomically(json_file, json_text(report.as_json()).encode())
+    _print(report)
+    for _, error in report.failed:
+        click.echo(f"Error: {error}", err=True)
+    if report.failed:
+        ctx.exit(1)
+
+
+def _evaluations(presets: list[str], settings: dict[str, Any]) -> int:
+    from hcd.collab import get_settings
+
+    configured = [get_settings(p, **({} if p == "plain" else settings)) for p in presets]
+    return sum(c.steps_hr + c.steps_lr for c in configured)
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not report.rows:
+        return
+    table = Table("preset", "PSNR-Y", "SSIM-Y", "PSNR-RGB", "LR PSNR-Y", "LR bytes", "evaluations", "seconds")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.title = f"{report.model}, mean of {len({row.image for row in report.rows})} pictures"
+    for preset, mean in report.mean().items():
+        table.add_row(
+            preset,
+            f"{mean['psnr_y']:.2f}",
+            f"{mean['ssim_y']:.4f}",
+            f"{mean['psnr_rgb']:.2f}",
+            f"{mean['lr_psnr']:.2f}",
+            f"{mean['lr_bytes']:.0f}",
+            f"{mean['grad_evals']:.1f}",
+            f"{mean['seconds']:.1f}",
+        )
+    Console().print(table)

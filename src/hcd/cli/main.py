@@ -1,0 +1,48 @@
+"""The ``hcd`` command: finds subcommands, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from hcd import __version__
+from hcd.errors import HcdError, unknown_name
+
+_COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "train", "upscale")
+
+
+class _LazyGroup(click.Group):
+    """Imports a subcommand's module only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            raise click.UsageError(unknown_name("command", cmd_name, _COMMANDS))
+        command: click.Command = importlib.import_module(f"hcd.cli.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except HcdError as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"Error: unexpected {type(error).__name__}: {error}; run with --debug to see where", err=True)
+            ctx.exit(1)
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hcd")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def main(debug: bool) -> None:
+    """Small pictures from which the large ones can be rebuilt (Hierarchical Collaborative Downscaling)."""

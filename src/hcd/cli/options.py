@@ -1,0 +1,62 @@
+"""Options that several commands share, and how their values become settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def path_argument(name: str, **extra: Any) -> Callable[[F], F]:
+    return click.argument(name, type=click.Path(path_type=Path), **extra)
+
+
+def model_options(default: str | None) -> Callable[[F], F]:
+    """``--model``, ``--weights`` and ``--device``."""
+    shown = "the one that the LR file names" if default is None else default
+
+    def add(command: F) -> F:
+        command = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")(
+            command
+        )
+        weights = click.option(
+            "--weights", type=click.Path(path_type=Path), help="Weights file of that model, .safetensors or .pth."
+        )
+        command = weights(command)
+        return click.option("--model", default=default, help=f"Model name, see 'hcd models'. Default: {shown}.")(
+            command
+        )
+
+    return add
+
+
+def solver_options(command: F) -> F:
+    """The settings of ``collaborate`` that commands offer; absent ones leave the preset's value."""
+    for option in (
+        click.option("--seed", type=int, help="Seed of the random start."),
+        click.option(
+            "--direction",
+            type=click.Choice(["collaborative", "adversarial"]),
+            help="adversarial makes the reconstruction worse instead of better.",
+        ),
+        click.option("--max-change", type=int, help="Largest change of an LR sample against plain, in gray levels."),
+        click.option("--max-seconds", type=float, help="Stop after this time with the best found so far."),
+        click.option("--target-psnr", type=float, help="Stop once the restored picture reaches this (RGB, dB)."),
+        click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage."),
+        click.option("--steps-hr", type=int, help="Gradient evaluations of the HR stage."),
+    ):
+        command = option(command)
+    return command
+
+
+def preset_option(default: str) -> Callable[[F], F]:
+    return click.option("--preset", default=default, show_default=True, help="plain, paper, fast, balanced or best.")
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """The settings that were given on the command line."""
+    return {name: value for name, value in settings.items() if value is not None}

@@ -1,0 +1,48 @@
+"""``hcd upscale``: LR files in, large pictures out."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from hcd.cli.options import model_options, path_argument
+
+
+@click.command("upscale")
+@path_argument("inputs", nargs=-1, required=True)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Output file, or folder for many.")
+@model_options(None)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    inputs: tuple[Path, ...],
+    out: Path,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Rebuild the large pictures from LR files (or upscale any picture with --model)."""
+    from hcd.cli import batch
+    from hcd.image import SUFFIXES, encode, write_atomically
+    from hcd.pipeline import Receiver, pick_device
+
+    pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png", SUFFIXES)
+    receiver = Receiver(model=model, weights=weights, device=pick_device(device))
+
+    def work(source: Path, target: Path) -> None:
+        started = time.monotonic()
+        picture = receiver.restore(source)
+        write_atomically(target, encode(picture, target.suffix.lower()))
+        seconds = time.monotonic() - started
+        if as_json:
+            facts = {"input": str(source), "output": str(target), "width": picture.width, "height": picture.height}
+            click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
+        else:
+            click.echo(f"{source} → {target}  {picture.width}×{picture.height}  {seconds:.1f} s")
+
+    batch.run(pairs, work, debug=ctx.find_root().params["debug"])

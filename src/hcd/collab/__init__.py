@@ -1,0 +1,7 @@
+"""The method: objectives, HR stage, LR stage, rounding, presets. A rescaler in, an LR picture out."""
+
+from hcd.collab.collaborate import Evaluation, Result, collaborate
+from hcd.collab.objective import Reconstruction
+from hcd.collab.settings import PRESETS, Settings, get_settings
+
+__all__ = ["PRESETS", "Evaluation", "Reconstruction", "Result", "Settings", "collaborate", "get_settings"]

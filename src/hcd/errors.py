@@ -1,0 +1,63 @@
+"""The exception tree: every error that the package raises on purpose, and the wording they share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HcdError(Exception):
+    """Base of all errors raised on purpose. The message names the subject, what is wrong and the remedy.
+
+    ``exit_code`` is that of a command which the error ends: 1 for failed inputs, 2 for wrong usage.
+    """
+
+    exit_code = 1
+
+
+class UsageError(HcdError, ValueError):
+    """A setting or argument has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class ShapeError(HcdError, ValueError):
+    """A tensor has a shape, dtype or range that the operation does not take."""
+
+
+class ImageError(HcdError, OSError):
+    """A picture cannot be read or written."""
+
+
+class MetadataError(HcdError, ValueError):
+    """An LR file's metadata are missing, damaged or of an unknown version."""
+
+
+class ModelError(HcdError, LookupError):
+    """A model is unknown, not installed, or its weights do not fit."""
+
+    exit_code = 2
+
+
+class WeightsError(HcdError, ValueError):
+    """A weights file cannot be read or does not fit the architecture."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(HcdError, ImportError):
+    """An optional extra is needed and not installed."""
+
+    exit_code = 2
+
+
+class TrainingError(HcdError, RuntimeError):
+    """Training cannot go on; the message names the last good checkpoint."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Wording for an unknown name: lists the known ones and the nearest."""
+    known = list(known)
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}"

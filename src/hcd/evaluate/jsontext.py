@@ -1,0 +1,24 @@
+"""JSON for figures: standard JSON has no infinity, so what is not finite becomes null."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def json_text(value: Any) -> str:
+    """Indented standard JSON of nested dictionaries, lists and figures.
+
+    >>> json_text({"psnr": math.inf})
+    '{\\n "psnr": null\\n}'
+    """
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

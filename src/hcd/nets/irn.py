@@ -1,0 +1,147 @@
+"""Invertible Rescaling Network (IRN): Haar transforms and affine couplings, computed exactly both ways.
+
+Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020 (arXiv 2005.05650). Names and shapes of
+the state_dict are those of the official checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_HAAR_SIGNS = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]])
+
+
+class DenseBlock(nn.Module):
+    """Five 3×3 convolutions, densely connected, growth 32: the sub-network inside a coupling.
+
+    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``. The last convolution starts at
+    zero, so that an untrained coupling is the identity.
+    """
+
+    growth = 32
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        widths = [in_channels + i * self.growth for i in range(5)]
+        self.conv1 = nn.Conv2d(widths[0], self.growth, 3, padding=1)
+        self.conv2 = nn.Conv2d(widths[1], self.growth, 3, padding=1)
+        self.conv3 = nn.Conv2d(widths[2], self.growth, 3, padding=1)
+        self.conv4 = nn.Conv2d(widths[3], self.growth, 3, padding=1)
+        self.conv5 = nn.Conv2d(widths[4], out_channels, 3, padding=1)
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            nn.init.xavier_normal_(conv.weight, gain=0.1)
+        nn.init.zeros_(self.conv5.weight)
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = torch.cat([x, F.leaky_relu(conv(x), 0.2)], dim=1)
+        result: Tensor = self.conv5(x)
+        return result
+
+
+class Haar(nn.Module):
+    """Haar transform ``[N, C, H, W] → [N, 4C, H/2, W/2]``, band-major: all averages first, then each detail band.
+
+    The filters are fixed; ``haar_weights`` is only there because official checkpoints carry it.
+    """
+
+    haar_weights: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("haar_weights", _HAAR_SIGNS[:, None].repeat(channels, 1, 1, 1).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+        c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+        ab_sum, ab_diff, cd_sum, cd_diff = a + b, a - b, c + d, c - d
+        return torch.cat([ab_sum + cd_sum, ab_diff + cd_diff, ab_sum - cd_sum, ab_diff - cd_diff], dim=1) / 4
+
+    def inverse(self, y: Tensor) -> Tensor:
+        average, horizontal, vertical, diagonal = y.chunk(4, dim=1)
+        top_sum, top_diff = average + vertical, horizontal + diagonal
+        bottom_sum, bottom_diff = average - vertical, horizontal - diagonal
+        corners = [top_sum + top_diff, top_sum - top_diff, bottom_sum + bottom_diff, bottom_sum - bottom_diff]
+        return F.pixel_shuffle(torch.stack(corners, dim=2).flatten(1, 2), 2)
+
+
+class Coupling(nn.Module):
+    """Enhanced affine coupling between the first 3 channels (the LR picture) and the rest (the details)."""
+
+    def __init__(self, channels: int, lr_channels: int = 3) -> None:
+        super().__init__()
+        self.lr_channels = lr_channels
+        self.F = DenseBlock(channels - lr_channels, lr_channels)
+        self.G = DenseBlock(lr_channels, channels - lr_channels)
+        self.H = DenseBlock(lr_channels, channels - lr_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1, x2 = x[:, : self.lr_channels], x[:, self.lr_channels :]
+        y1 = x1 + self.F(x2)
+        y2 = x2 * torch.exp(self._log_scale(y1)) + self.G(y1)
+        return torch.cat([y1, y2], dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        y1, y2 = y[:, : self.lr_channels], y[:, self.lr_channels :]
+        x2 = (y2 - self.G(y1)) * torch.exp(-self._log_scale(y1))
+        x1 = y1 - self.F(x2)
+        return torch.cat([x1, x2], dim=1)
+
+    def _log_scale(self, y1: Tensor) -> Tensor:
+        # 2·sigmoid(h) − 1 = tanh(h / 2): the published soft clamp to (−1, 1).
+        return torch.tanh(self.H(y1) / 2)
+
+
+class IRN(nn.Module):
+    """The whole network: one Haar transform and ``blocks[i]`` couplings per halving of the side.
+
+    Args:
+        blocks: couplings per level, e.g. ``(8, 8)`` for the published ×4 network; its length is log2(scale).
+    """
+
+    def __init__(self, blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = tuple(blocks)
+        self.scale = 2 ** len(self.blocks)
+        operations: list[nn.Module] = []
+        channels = 3
+        for couplings in self.blocks:
+            operations.append(Haar(channels))
+            channels *= 4
+            operations.extend(Coupling(channels) for _ in range(couplings))
+        self.operations = nn.ModuleList(operations)
+
+    def forward(self, hr: Tensor) -> Tensor:
+        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3·scale², H/scale, W/scale]``: LR, then latent."""
+        for operation in self.operations:
+            hr = operation(hr)
+        return hr
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """LR and latent ``[N, 3·scale², h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
+        for operation in reversed(self.operations):
+            y = operation.inverse(y)  # type: ignore[operator]
+        return y
+
+    @staticmethod
+    def blocks_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """Read the couplings per level from the names of a state_dict; empty where it is not an IRN's."""
+        couplings = _indices(state_dict, r"operations\.(\d{1,4})\.F\.conv1\.weight")
+        levels = _indices(state_dict, r"operations\.(\d{1,4})\.haar_weights")
+        ends = [*levels[1:], max(couplings, default=-1) + 1]
+        return (
+            tuple(sum(start < i < end for i in couplings) for start, end in zip(levels, ends, strict=True))
+            if levels
+            else ()
+        )
+
+
+def _indices(names: Iterable[str], pattern: str) -> list[int]:
+    return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)

@@ -1,0 +1,19 @@
+"""Pure tensor functions: color, resizing, rounding, padding, noise, projections. No files, no networks."""
+
+from hcd.ops.balls import NORMS, ball_norm, project_ball
+from hcd.ops.color import rgb_to_y
+from hcd.ops.noise import gaussian_field
+from hcd.ops.pad import pad_to_multiple
+from hcd.ops.quantize import quantize
+from hcd.ops.resize import resize_bicubic
+
+__all__ = [
+    "NORMS",
+    "ball_norm",
+    "gaussian_field",
+    "pad_to_multiple",
+    "project_ball",
+    "quantize",
+    "resize_bicubic",
+    "rgb_to_y",
+]

@@ -1,0 +1,38 @@
+"""Rescalers made of one invertible network: LR and latent out, LR and an agreed latent in."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.nets import IRN
+from hcd.rescaler.base import Rescaler
+from hcd.rescaler.latent import LatentPolicy
+
+
+@final
+class InvertibleRescaler(Rescaler):
+    """Downscales with an invertible network's forward pass, upscales with its inverse.
+
+    Args:
+        net: the network; its first three output channels are the LR picture.
+        latent: what the inverse pass puts in place of the other channels.
+        name, weights_hash: as for :class:`Rescaler`.
+    """
+
+    def __init__(self, net: IRN, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
+        super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, latent=str(latent))
+        # Channels-last is the layout that CPU and GPU convolutions run fastest in.
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._policy = latent
+
+    def _downscale(self, hr: Tensor) -> Tensor:
+        lr: Tensor = self.net(hr.contiguous(memory_format=torch.channels_last))[:, :3]
+        return lr
+
+    def _upscale(self, lr: Tensor) -> Tensor:
+        latent = self._policy.latent(lr, 3 * self.scale**2 - 3)
+        hr: Tensor = self.net.inverse(torch.cat([lr, latent], dim=1).contiguous(memory_format=torch.channels_last))
+        return hr

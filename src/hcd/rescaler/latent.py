@@ -1,0 +1,51 @@
+"""Latent policies: what an inverse pass puts where the forward pass left its details."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hcd.errors import UsageError
+from hcd.ops import gaussian_field
+
+_POLICY = re.compile(r"zeros|gaussian:(\d{1,10})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class LatentPolicy:
+    """A deterministic latent: all zeros, or unit Gaussian noise of a fixed seed (see ``hcd.ops.noise``).
+
+    Args:
+        seed: seed of the noise, 0 ≤ seed < 2**32; None for zeros.
+    """
+
+    seed: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> LatentPolicy:
+        """Read ``zeros`` or ``gaussian:SEED``.
+
+        Raises:
+            UsageError: another text.
+
+        >>> str(LatentPolicy.parse("gaussian:7"))
+        'gaussian:7'
+        """
+        match = _POLICY.fullmatch(text)
+        if match is None or int(match[1] or 0) >= 2**32:
+            raise UsageError(f"latent policy '{text}': use zeros or gaussian:SEED with 0 ≤ SEED < 2**32")
+        return cls(None if match[1] is None else int(match[1]))
+
+    def __str__(self) -> str:
+        return "zeros" if self.seed is None else f"gaussian:{self.seed}"
+
+    def latent(self, like: Tensor, channels: int) -> Tensor:
+        """``[N, channels, h, w]`` on the device of ``like`` ``[N, _, h, w]``, the same for each of the N."""
+        count, _, height, width = like.shape
+        if self.seed is None:
+            return like.new_zeros((count, channels, height, width))
+        noise = gaussian_field(self.seed, channels, height, width).to(device=like.device, dtype=like.dtype)
+        return torch.broadcast_to(noise, (count, channels, height, width))

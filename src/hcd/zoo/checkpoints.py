@@ -1,0 +1,69 @@
+"""Weights files as data: this project's safetensors and official pickled state_dicts, nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hcd.errors import WeightsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights in memory.
+
+    Attributes:
+        path: the file they came from.
+        tensors: name → float32 tensor on the CPU.
+        metadata: what this project's files say of themselves; empty for official files.
+        weights_hash: first 16 hexadecimal digits of the SHA-256 of the file.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    weights_hash: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read ``.safetensors`` or an official ``.pth``; half-precision tensors are widened to float32.
+
+    Raises:
+        WeightsError: the file is not there, cannot be read, or holds something else than tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check the path given as weights")
+    metadata: dict[str, str] = {}
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: cannot be read as weights ({reason}); give a .safetensors or .pth file") from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise WeightsError(f"{path}: holds something else than named tensors; give a bare state_dict")
+    named = {key.removeprefix("module."): tensor.float() for key, tensor in tensors.items()}
+    return Checkpoint(path=path, tensors=named, metadata=metadata, weights_hash=hash_file(path))
+
+
+def hash_file(path: Path) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a ``.safetensors`` file says of itself, without loading its tensors."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
