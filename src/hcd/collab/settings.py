@@ -80,8 +80,8 @@ PRESETS: dict[str, Settings] = {
         never_worse=False,
     ),
     "fast": Settings(steps_lr=5, epsilon_lr=8 / 255),
-    "balanced": Settings(steps_lr=12, epsilon_lr=8 / 255),
-    "best": Settings(steps_lr=40, epsilon_lr=8 / 255),
+    "balanced": Settings(steps_lr=10, epsilon_lr=8 / 255),
+    "best": Settings(steps_lr=30, epsilon_lr=8 / 255),
 }
 
 

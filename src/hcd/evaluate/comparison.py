@@ -76,6 +76,9 @@ def compare(
     hr = picture.rgb
     files = {"original.png": encode(Picture(rgb=hr, gray=picture.gray), ".png")}
     figures: list[Figures] = []
+    # Small pictures are compared whole, tiny ones without SSIM.
+    border = model.scale if min(hr.shape[-2:]) >= 2 * model.scale + _SMALLEST_FOR_SSIM else 0
+    large_enough = min(hr.shape[-2:]) >= _SMALLEST_FOR_SSIM
     pictures: dict[str, Tensor] = {}
     for name in ("plain", preset):
         small = downscale_picture(
@@ -90,8 +93,6 @@ def compare(
         decoded = to_picture(Image.open(io.BytesIO(data)), folder / f"{name}.lr.png")
         restored = upscale_picture(decoded, model, small.info, device=device)
         pictures[name] = decoded.rgb
-        border = model.scale if min(hr.shape[-2:]) > 2 * model.scale + _SMALLEST_FOR_SSIM else 0
-        large_enough = min(hr.shape[-2:]) >= _SMALLEST_FOR_SSIM
         files[f"{name}.lr.png"] = data
         files[f"{name}.png"] = encode(restored, ".png")
         error = (quantize(restored.rgb) - quantize(hr)).abs() * ERROR_GAIN
@@ -114,7 +115,16 @@ def compare(
     files["perturbation.png"] = encode(Picture(rgb=0.5 + gain * perturbation), ".png")
     facts = {"title": title, "model": model.name, "scale": model.scale, "width": hr.shape[-1], "height": hr.shape[-2]}
     files["figures.json"] = json_text({**facts, "presets": [asdict(f) for f in figures]}).encode()
-    page = _render(**facts, preset=preset, figures=figures, perturbation_gain=round(gain), error_gain=ERROR_GAIN)
+    page = _render(
+        **facts,
+        preset=preset,
+        figures=figures,
+        lr_width=perturbation.shape[-1],
+        lr_height=perturbation.shape[-2],
+        border=border,
+        perturbation_gain=round(gain),
+        error_gain=ERROR_GAIN,
+    )
     for file, data in {**files, "index.html": page.encode()}.items():
         write_atomically(folder / file, data)
     return Comparison(page=folder / "index.html", figures=tuple(figures))

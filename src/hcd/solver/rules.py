@@ -84,8 +84,8 @@ class LBFGS(StepRule):
     Source: J. Nocedal and S. Wright, "Numerical Optimization", 2nd ed., algorithms 7.4 and 3.5 (interpolation).
     """
 
-    first_step: float = 1 / 255
-    max_step: float = 3 / 255
+    first_step: float = 4 / 255
+    max_step: float = 6 / 255
     memory: int = 10
 
     def __post_init__(self) -> None:

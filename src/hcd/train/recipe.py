@@ -45,7 +45,7 @@ class Recipe:
 _RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="irn-x2-small", blocks=(4,), steps=8000, ema_decay=0.999),
+        Recipe(name="irn-x2-small", blocks=(4,), steps=6500, ema_decay=0.999),
         Recipe(name="irn-x4-small", blocks=(4, 4), steps=6000),
     )
 }

@@ -1,0 +1,40 @@
+# Every target makes .venv and installs what it needs; a second run installs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+
+demo: $(VENV)/demo.stamp ## downscale, rebuild and compare a photograph; writes hcd-demo/index.html
+	$(BIN)/hcd demo --out hcd-demo
+
+test: $(VENV)/dev.stamp ## the tests, with coverage of the package
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered
+
+check: $(VENV)/dev.stamp ## formatting, lint, types and tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(MAKE) test
+
+bench: $(VENV)/dev.stamp ## gain and cost of every preset against the published scheme, in one run
+	$(BIN)/python benchmarks/presets.py
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) hcd-demo build src/*.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/demo.stamp
