@@ -26,7 +26,11 @@ class ShapeError(HcdError, ValueError):
 
 
 class ImageError(HcdError, OSError):
-    """A picture cannot be read or written."""
+    """A picture cannot be read."""
+
+
+class OutputError(HcdError, OSError):
+    """A result cannot be written."""
 
 
 class MetadataError(HcdError, ValueError):
@@ -55,9 +59,15 @@ class TrainingError(HcdError, RuntimeError):
     """Training cannot go on; the message names the last good checkpoint."""
 
 
+def printable(text: str) -> str:
+    """Text from outside for a message: control characters and bytes that are no text are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Wording for an unknown name: lists the known ones and the nearest."""
     known = list(known)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f" Did you mean '{folded[nearest[0]]}'?" if nearest else ""
     return f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}"

@@ -63,6 +63,12 @@ def _comparable(a: Tensor, b: Tensor, channel: str, border: int, smallest: int) 
         raise UsageError(unknown_name("channel", channel, CHANNELS))
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
         raise ShapeError(f"metrics: got shapes {tuple(a.shape)} and {tuple(b.shape)}, need two equal [N, 3, H, W]")
+    if len(a) == 0 or not (a.is_floating_point() and b.is_floating_point()):
+        raise ShapeError(
+            f"metrics: got {len(a)} pictures of {a.dtype} and {b.dtype}, need at least one, floating point in [0, 1]; "
+            "divide integer samples by 255 first"
+        )
+    a, b = a.detach(), b.detach()
     height, width = (side - 2 * border for side in a.shape[-2:])
     if min(height, width) < smallest or border < 0:
         raise ShapeError(

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from hcd.collab import Evaluation, Result, collaborate
-from hcd.errors import MetadataError, ModelError, UsageError
+from hcd.errors import MetadataError, ModelError, UsageError, printable
 from hcd.image import LRInfo, Picture, downscale_alpha, read_lr, read_picture, upscale_alpha
 from hcd.ops import quantize
-from hcd.rescaler import Rescaler
+from hcd.rescaler import GrayRescaler, Rescaler
 from hcd.zoo import get_entry, load, shipped_hash
 
 
@@ -27,7 +27,7 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise UsageError(f"device '{name}': not available here ({reason}); use auto or cpu") from error
@@ -62,7 +62,8 @@ def downscale_picture(
 
     Args, Raises: as :func:`hcd.collaborate`; ``device`` is where the model is.
     """
-    result = collaborate(picture.rgb.to(device), model, preset, on_evaluation=on_evaluation, **settings)
+    solved_for = GrayRescaler(model) if picture.gray else model
+    result = collaborate(picture.rgb.to(device), solved_for, preset, on_evaluation=on_evaluation, **settings)
     alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale)
     info = LRInfo(
         model=model.name,
@@ -76,14 +77,15 @@ def downscale_picture(
     return Downscaled(picture=Picture(rgb=result.lr.cpu(), alpha=alpha, icc=picture.icc), info=info, result=result)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def upscale_picture(lr: Picture, model: Rescaler, info: LRInfo | None = None, *, device: str = "cpu") -> Picture:
     """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's."""
     if info is None:
         height, width, gray = lr.height * model.scale, lr.width * model.scale, lr.gray
     else:
         height, width, gray = info.height, info.width, info.gray
-    rgb = quantize(model.upscale(lr.rgb.to(device)))[..., :height, :width].cpu()
+    receiver = GrayRescaler(model) if gray else model
+    rgb = quantize(receiver.upscale(lr.rgb.to(device)))[..., :height, :width].cpu()
     alpha = None if lr.alpha is None else upscale_alpha(lr.alpha, model.scale, height=height, width=width)
     return Picture(rgb=rgb, alpha=alpha, gray=gray, icc=lr.icc)
 
@@ -133,7 +135,10 @@ class Receiver:
         try:
             model = self._load(name, info.latent if info else None)
         except UsageError as error:
-            raise MetadataError(f"{path}: its hcd metadata are damaged ({error})") from error
+            if self.model is None:
+                remedy = "name a model with --model to upscale it all the same"
+                raise MetadataError(f"{path}: its hcd metadata are damaged ({error}); {remedy}") from error
+            model = self._load(name, None)
         if info is not None and model.scale != info.scale:
             if self.model is None:
                 raise MetadataError(f"{path}: scale {info.scale}, but its model '{info.model}' has {model.scale}")
@@ -151,9 +156,9 @@ def _installed(path: Path, info: LRInfo) -> str:
         entry = get_entry(info.model)
     except ModelError as error:
         raise ModelError(f"{path}: made by model {info.model!r}, which is not installed; {remedy}") from error
-    if shipped_hash(entry.name) != info.weights:
+    if shipped_hash(entry.name) != info.weights or (entry.architecture != "bicubic" and not info.weights):
         raise ModelError(
-            f"{path}: made by model '{info.model}' with weights {info.weights or '(none)'}, "
+            f"{path}: made by model '{info.model}' with weights {printable(info.weights) or '(none)'}, "
             f"which are not the installed ones; {remedy}"
         )
     return entry.name

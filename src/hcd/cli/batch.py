@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from hcd.errors import HcdError, UsageError
+from hcd.errors import HcdError, UsageError, printable
 
 
 def plan(
@@ -23,23 +24,27 @@ def plan(
     """
     files: list[Path] = []
     for path in inputs:
-        if path.is_dir():
+        # os.path's answers are False where a name is too long or a link leads to itself; reading tells why.
+        if os.path.isdir(path):
             found = sorted(f for f in path.iterdir() if f.suffix.lower() in suffixes)
             if not found:
                 raise UsageError(f"{path}: holds no picture ({', '.join(suffixes)})")
             files.extend(found)
         else:
             files.append(path)
-    if len(files) == 1 and out.suffix.lower() in suffixes and not out.is_dir():
+    if len(files) == 1 and out.suffix.lower() in suffixes and not os.path.isdir(out):
         pairs = [(files[0], out)]
     else:
         pairs = [(file, out / rename(file)) for file in files]
+    sources = {os.path.realpath(source): source for source in files}
     taken: dict[Path, Path] = {}
     for source, target in pairs:
         if target in taken:
             raise UsageError(f"{taken[target]} and {source}: both would be written to {target}; use two folders")
-        if target.resolve() == source.resolve():
-            raise UsageError(f"{source}: would be overwritten by its own result; choose another output")
+        overwritten = sources.get(os.path.realpath(target))
+        if overwritten is not None:
+            by = "its own result" if overwritten == source else f"the result of {source}"
+            raise UsageError(f"{overwritten}: would be overwritten by {by}; choose another output")
         taken[target] = source
     return pairs
 
@@ -55,9 +60,8 @@ def run(pairs: Sequence[tuple[Path, Path]], work: Callable[[Path, Path], None], 
                 raise
             failures += 1
             text = str(error)
-            click.echo(
-                f"Error: {text if str(source) in text or str(target) in text else f'{source}: {text}'}", err=True
-            )
+            named = text if str(source) in text or str(target) in text else f"{source}: {text}"
+            click.echo(printable(f"Error: {named}"), err=True)
     if failures:
         if len(pairs) > 1:
             click.echo(f"{failures} of {len(pairs)} inputs failed; the others are done", err=True)

@@ -45,8 +45,9 @@ def command(
     device = pick_device(device)
     rescaler = load(model, weights=weights, device=device)
     picture = read_picture(source)
-    with solve_progress(configured.steps_hr + configured.steps_lr) as progress:
-        progress.start(source.name)
+    steps = configured.steps_hr + configured.steps_lr
+    with solve_progress(steps) as progress:
+        progress.start(source.name, steps)
         comparison = compare(
             picture,
             source.name,
@@ -81,5 +82,5 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
         table.add_row(f.preset, *figures, f"{f.seconds:.1f}")
     Console().print(table)
     plain, ours = comparison.figures
-    click.echo(f"{ours.preset} against plain: {ours.psnr_y - plain.psnr_y:+.2f} dB PSNR-Y")
+    click.echo(f"{ours.preset} against plain: {ours.gain_over(plain)} dB PSNR-Y")
     click.echo(f"open {comparison.page}")

@@ -30,7 +30,7 @@ def command(out: Path, model: str) -> None:
     rescaler = load(model)
     steps = get_settings("balanced").steps_lr
     with solve_progress(steps) as progress:
-        progress.start(photograph.name)
+        progress.start(photograph.name, steps)
         comparison = compare(read_picture(photograph), "chelsea.png", rescaler, out, on_evaluation=progress.evaluation)
     print_comparison(comparison, as_json=False)
     small = out / "balanced.lr.png"

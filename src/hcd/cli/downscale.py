@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def command(
     from hcd.cli.progress import solve_progress
     from hcd.collab import get_settings
     from hcd.errors import UsageError
-    from hcd.image import LOSSLESS_SUFFIXES, SUFFIXES, encode_lr, read_picture, write_atomically
+    from hcd.files import write_atomically
+    from hcd.image import LOSSLESS_SUFFIXES, SUFFIXES, encode_lr, read_picture
     from hcd.pipeline import downscale_picture, pick_device
 
     settings = given(**solver)
@@ -55,14 +57,13 @@ def command(
     with solve_progress(steps * len(pairs)) as progress:
 
         def work(source: Path, target: Path) -> None:
-            progress.start(source.name)
+            progress.start(source.name, steps)
             picture = read_picture(source)
             small = downscale_picture(
                 picture, rescaler, preset, device=device, on_evaluation=progress.evaluation, **settings
             )
             data = encode_lr(small.picture, small.info, target.suffix.lower())
             write_atomically(target, data)
-            progress.complete(steps * (1 + [s for s, _ in pairs].index(source)))
             result = small.result
             facts = {
                 "input": str(source),
@@ -77,9 +78,14 @@ def command(
                 "grad_evals": result.grad_evals,
                 "seconds": round(result.seconds, 3),
             }
-            progress.print(json.dumps(facts) if as_json else _line(picture.width, picture.height, facts))
+            progress.print(_json(facts) if as_json else _line(picture.width, picture.height, facts))
 
         batch.run(pairs, work, debug=ctx.find_root().params["debug"])
+
+
+def _json(facts: dict[str, Any]) -> str:
+    """One line of standard JSON, which has no infinity."""
+    return json.dumps({k: None if v == math.inf else v for k, v in facts.items()}, allow_nan=False)
 
 
 def _line(width: int, height: int, facts: dict[str, Any]) -> str:

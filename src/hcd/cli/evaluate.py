@@ -35,7 +35,8 @@ def command(
     from hcd import load
     from hcd.cli.progress import solve_progress
     from hcd.evaluate import evaluate_folder, json_text
-    from hcd.image import SUFFIXES, write_atomically
+    from hcd.files import write_atomically
+    from hcd.image import SUFFIXES
     from hcd.pipeline import pick_device
 
     names = [name.strip() for name in presets.split(",") if name.strip()]
@@ -56,14 +57,14 @@ def command(
             rescaler,
             names,
             device=device,
-            on_start=lambda image, preset: progress.start(f"{image} {preset}"),
+            on_start=lambda image, preset: progress.start(f"{image} {preset}", _evaluations([preset], settings)),
             on_evaluation=progress.evaluation,
             on_row=show,
             **settings,
         )
+    _print(report)
     if json_file is not None:
         write_atomically(json_file, json_text(report.as_json()).encode())
-    _print(report)
     for _, error in report.failed:
         click.echo(f"Error: {error}", err=True)
     if report.failed:

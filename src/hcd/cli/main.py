@@ -7,7 +7,7 @@ import importlib
 import click
 
 from hcd import __version__
-from hcd.errors import HcdError, unknown_name
+from hcd.errors import HcdError, printable, unknown_name
 
 _COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "train", "upscale")
 
@@ -30,14 +30,15 @@ class _LazyGroup(click.Group):
         except HcdError as error:
             if ctx.params["debug"]:
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(printable(f"Error: {error}"), err=True)
             ctx.exit(error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            click.echo(f"Error: unexpected {type(error).__name__}: {error}; run with --debug to see where", err=True)
+            text = f"Error: unexpected {type(error).__name__}: {error}; run 'hcd --debug …' to see where"
+            click.echo(printable(text), err=True)
             ctx.exit(1)
 
 

@@ -6,40 +6,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from hcd.errors import printable
 
 if TYPE_CHECKING:
     from hcd.collab import Evaluation
 
 
 class SolveProgress:
-    """One bar: picture, stage, evaluation, dB so far, time left."""
+    """One bar over all pictures: name, stage, evaluation, dB so far, time left."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
-        self._name, self._done = "", 0
+        self._name, self._finished, self._planned, self._done = "", 0, 0, 0
 
-    def start(self, name: str) -> None:
-        """Name the picture that is solved next."""
-        self._name = name
-        self._progress.update(self._task, description=f"{name}  reading")
+    def start(self, name: str, evaluations: int) -> None:
+        """Name what is solved next and its evaluations; those of the one before count as done, taken or not."""
+        self._finished += self._planned
+        self._name, self._planned, self._done = name, evaluations, 0
+        self._progress.update(self._task, completed=self._finished, description=name)
 
     def evaluation(self, entry: Evaluation) -> None:
         """Show one gradient evaluation."""
         self._done += 1
         text = f"{self._name}  {entry.stage.upper()} stage {entry.step}  {entry.psnr:.2f} dB"
-        self._progress.update(self._task, completed=self._done, description=text)
-
-    def complete(self, evaluations: int) -> None:
-        """Jump to ``evaluations`` in all, where a picture took fewer than planned."""
-        self._done = evaluations
-        self._progress.update(self._task, completed=evaluations)
+        self._progress.update(self._task, completed=self._finished + self._done, description=text)
 
     def print(self, text: str) -> None:
-        """A line on standard output, above the bar."""
+        """A line on standard output; the bar makes way."""
         self._progress.stop()
-        print(text, flush=True)
+        click.echo(printable(text))
         self._progress.start()
 
 
@@ -48,7 +47,7 @@ def solve_progress(evaluations: int) -> Iterator[SolveProgress]:
     """A bar over ``evaluations`` gradient evaluations in all."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),

@@ -28,7 +28,9 @@ def command(
 ) -> None:
     """Rebuild the large pictures from LR files (or upscale any picture with --model)."""
     from hcd.cli import batch
-    from hcd.image import SUFFIXES, encode, write_atomically
+    from hcd.errors import printable
+    from hcd.files import write_atomically
+    from hcd.image import SUFFIXES, encode
     from hcd.pipeline import Receiver, pick_device
 
     pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png", SUFFIXES)
@@ -43,6 +45,6 @@ def command(
             facts = {"input": str(source), "output": str(target), "width": picture.width, "height": picture.height}
             click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
         else:
-            click.echo(f"{source} → {target}  {picture.width}×{picture.height}  {seconds:.1f} s")
+            click.echo(printable(f"{source} → {target}  {picture.width}×{picture.height}  {seconds:.1f} s"))
 
     batch.run(pairs, work, debug=ctx.find_root().params["debug"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, Literal
 
 from hcd.errors import UsageError, unknown_name
@@ -48,8 +49,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps_hr < 0 or self.steps_lr < 0:
-            raise UsageError(f"steps_hr {self.steps_hr}, steps_lr {self.steps_lr}: must be 0 or more")
+        if not (_is_count(self.steps_hr) and _is_count(self.steps_lr)):
+            raise UsageError(f"steps_hr {self.steps_hr}, steps_lr {self.steps_lr}: must be whole numbers, 0 or more")
+        if not isinstance(self.rule, StepRule):
+            raise UsageError(f"rule {self.rule!r}: must be a step rule of hcd.solver, such as LBFGS()")
         if self.norm not in NORMS:
             raise UsageError(unknown_name("norm", self.norm, NORMS))
         if not (self.epsilon_hr >= 0 and self.epsilon_lr >= 0):
@@ -60,10 +63,18 @@ class Settings:
             raise UsageError(unknown_name("keep", self.keep, ("best", "last")))
         if self.direction not in ("collaborative", "adversarial"):
             raise UsageError(unknown_name("direction", self.direction, ("collaborative", "adversarial")))
-        if self.max_change is not None and (self.max_change < 0 or self.max_change != int(self.max_change)):
+        if self.max_change is not None and not _is_count(self.max_change):
             raise UsageError(f"max_change {self.max_change}: must be a whole number of gray levels, 0 or more")
         if not self.max_seconds >= 0:
             raise UsageError(f"max_seconds {self.max_seconds}: must be 0 or more")
+        if math.isnan(self.target_psnr):
+            raise UsageError(f"target_psnr {self.target_psnr}: must be a number of dB")
+        if not (_is_count(self.seed) and self.seed < 2**64):
+            raise UsageError(f"seed {self.seed}: must be a whole number, 0 or more and under 2**64")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and int(value) >= 0
 
 
 PRESETS: dict[str, Settings] = {

@@ -16,7 +16,8 @@ from torch import Tensor
 from hcd.collab import Evaluation
 from hcd.errors import UsageError
 from hcd.evaluate.jsontext import json_text
-from hcd.image import Picture, encode, encode_lr, to_picture, write_atomically
+from hcd.files import write_atomically
+from hcd.image import Picture, encode, encode_lr, to_picture
 from hcd.metrics import psnr, ssim
 from hcd.ops import quantize
 from hcd.pipeline import downscale_picture, upscale_picture
@@ -40,6 +41,10 @@ class Figures:
     seconds: float
     max_change: int
     """Largest distance of the LR from the plain LR, in gray levels."""
+
+    def gain_over(self, plain: Figures) -> str:
+        """Difference of PSNR-Y in dB, signed; no difference where both are perfect."""
+        return f"{0.0 if self.psnr_y == plain.psnr_y else self.psnr_y - plain.psnr_y:+.2f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +73,13 @@ def compare(
     gray, amplified to full range), ``figures.json`` and ``index.html``, which opens from disk.
 
     Raises:
-        ImageError: the folder cannot be written.
+        OutputError: the folder cannot be written.
         UsageError: unknown preset or setting, or the preset ``plain``.
     """
     if preset == "plain":
         raise UsageError("preset 'plain': nothing to compare it with; use another preset")
     hr = picture.rgb
-    files = {"original.png": encode(Picture(rgb=hr, gray=picture.gray), ".png")}
+    files = {"original.png": encode(Picture(rgb=hr, gray=picture.gray, icc=picture.icc), ".png")}
     figures: list[Figures] = []
     # Small pictures are compared whole, tiny ones without SSIM.
     border = model.scale if min(hr.shape[-2:]) >= 2 * model.scale + _SMALLEST_FOR_SSIM else 0
@@ -117,6 +122,7 @@ def compare(
     files["figures.json"] = json_text({**facts, "presets": [asdict(f) for f in figures]}).encode()
     page = _render(
         **facts,
+        gain=figures[1].gain_over(figures[0]),
         preset=preset,
         figures=figures,
         lr_width=perturbation.shape[-1],
@@ -125,7 +131,7 @@ def compare(
         perturbation_gain=round(gain),
         error_gain=ERROR_GAIN,
     )
-    for file, data in {**files, "index.html": page.encode()}.items():
+    for file, data in {**files, "index.html": page.encode(errors="backslashreplace")}.items():
         write_atomically(folder / file, data)
     return Comparison(page=folder / "index.html", figures=tuple(figures))
 

@@ -97,6 +97,8 @@ def evaluate_folder(
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
     if not files:
         raise UsageError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
+    if not presets:
+        raise UsageError("presets: none given; name at least one")
     for preset in presets:
         get_settings(preset, **settings)
     rows: list[Row] = []

@@ -1,9 +1,9 @@
 """Files ↔ tensors: reading, orientation, alpha, writing, and the LR file with its metadata."""
 
+from hcd.image.encode import LOSSLESS_SUFFIXES, encode, read_comment
 from hcd.image.lrfile import LRInfo, encode_lr, read_lr
 from hcd.image.picture import Picture, downscale_alpha, upscale_alpha
 from hcd.image.read import SUFFIXES, open_image, read_picture, to_picture
-from hcd.image.write import LOSSLESS_SUFFIXES, encode, read_comment, write_atomically
 
 __all__ = [
     "LOSSLESS_SUFFIXES",
@@ -19,5 +19,4 @@ __all__ = [
     "read_picture",
     "to_picture",
     "upscale_alpha",
-    "write_atomically",
 ]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hcd.errors import MetadataError
+from hcd.image.encode import encode, read_comment
 from hcd.image.picture import Picture
 from hcd.image.read import open_image, to_picture
-from hcd.image.write import encode, read_comment
 
 _KEYWORD = "hcd"
 _VERSION = 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hcd.errors import ImageError
@@ -17,6 +18,17 @@ from hcd.image.picture import Picture
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I")
+_EXIF_ORIENTATION = 0x0112
+# Not ImageOps.exif_transpose, which also writes EXIF anew and fails where a camera wrote a tag of another type.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, TypeError, IndexError, OverflowError)
 
 
@@ -38,9 +50,13 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         ImageError: as :func:`read_picture`.
     """
-    if not path.exists():
+    try:
+        there, regular = path.exists(), path.is_file()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    if not there:
         raise ImageError(f"{path}: no such file")
-    if not path.is_file():
+    if not regular:
         raise ImageError(f"{path}: not a regular file; give a picture")
     try:
         with warnings.catch_warnings():
@@ -48,7 +64,8 @@ def open_image(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 image.load()
-                return ImageOps.exif_transpose(image)
+                turn = _UPRIGHT.get(exif_value(image, _EXIF_ORIENTATION))
+                return image.copy() if turn is None else image.transpose(turn)
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a picture of a known format; known are PNG, JPEG, WebP, BMP, TIFF") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -61,6 +78,16 @@ def open_image(path: Path) -> Image.Image:
     except _DAMAGE as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise ImageError(f"{path}: damaged or truncated ({reason}); fetch it again") from error
+
+
+def exif_value(image: Image.Image, tag: int) -> Any:
+    """An EXIF value, None where there is none or EXIF is damaged: the pixels are what matters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return image.getexif().get(tag)
+        except (*_DAMAGE, AttributeError):
+            return None
 
 
 def to_picture(image: Image.Image, path: Path) -> Picture:

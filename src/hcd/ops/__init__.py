@@ -4,8 +4,8 @@ from hcd.ops.balls import NORMS, ball_norm, project_ball
 from hcd.ops.color import rgb_to_y
 from hcd.ops.noise import gaussian_field
 from hcd.ops.pad import pad_to_multiple
-from hcd.ops.quantize import quantize
 from hcd.ops.resize import resize_bicubic
+from hcd.ops.rounding import quantize
 
 __all__ = [
     "NORMS",

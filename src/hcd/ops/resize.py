@@ -41,9 +41,15 @@ def resize_bicubic(image: Tensor, factor: float | Fraction) -> Tensor:
     return rows @ image @ columns.mT
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=4)
 def _resampling_matrix(length: int, ratio: Fraction) -> Tensor:
     """The dense float64 matrix ``[ceil(length * ratio), length]`` that resamples one axis."""
+    # Kept between calls: made in inference mode it could not take part in a later gradient.
+    with torch.inference_mode(False):
+        return _make_resampling_matrix(length, ratio)
+
+
+def _make_resampling_matrix(length: int, ratio: Fraction) -> Tensor:
     out_length = math.ceil(length * ratio)
     stretch = max(1.0, float(1 / ratio))
     taps = math.ceil(4 * stretch) + 2

@@ -37,9 +37,9 @@ class Rescaler(nn.Module):
             ``[N, 3, ceil(H/scale), ceil(W/scale)]``, neither rounded nor clamped.
 
         Raises:
-            ShapeError: not a floating point tensor of that shape.
+            ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
         """
-        _check_picture("downscale", hr)
+        self._check("downscale", hr)
         return self._downscale(pad_to_multiple(hr, self.scale))
 
     def upscale(self, lr: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ class Rescaler(nn.Module):
         A picture whose sides were extended by ``downscale`` is cropped back by whoever knows its size.
 
         Raises:
-            ShapeError: not a floating point tensor of that shape.
+            ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
         """
-        _check_picture("upscale", lr)
+        self._check("upscale", lr)
         return self._upscale(lr)
 
     @abstractmethod
@@ -65,10 +65,12 @@ class Rescaler(nn.Module):
         self.eval().requires_grad_(False)
         return self
 
-
-def _check_picture(operation: str, image: Tensor) -> None:
-    if image.ndim != 4 or image.shape[1] != 3 or min(image.shape) < 1 or not image.is_floating_point():
-        raise ShapeError(
-            f"{operation}: got {image.dtype} of shape {tuple(image.shape)}, needs floating point [N, 3, H, W] "
-            "with every size at least 1; convert the picture to RGB in [0, 1] first"
-        )
+    def _check(self, operation: str, image: Tensor) -> None:
+        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape) < 1 or not image.is_floating_point():
+            raise ShapeError(
+                f"{operation}: got {image.dtype} of shape {tuple(image.shape)}, needs floating point [N, 3, H, W] "
+                "with every size at least 1; convert the picture to RGB in [0, 1] first"
+            )
+        weights = next(self.parameters(), image).dtype
+        if image.dtype != weights:
+            raise ShapeError(f"{operation}: got {image.dtype}, the weights are {weights}; convert the picture first")

@@ -36,7 +36,7 @@ class LatentPolicy:
         """
         match = _POLICY.fullmatch(text)
         if match is None or int(match[1] or 0) >= 2**32:
-            raise UsageError(f"latent policy '{text}': use zeros or gaussian:SEED with 0 ≤ SEED < 2**32")
+            raise UsageError(f"latent policy {text!r}: use zeros or gaussian:SEED with 0 ≤ SEED < 2**32")
         return cls(None if match[1] is None else int(match[1]))
 
     def __str__(self) -> str:

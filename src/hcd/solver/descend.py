@@ -22,7 +22,7 @@ class Solution:
 
     Attributes:
         x: the kept point, inside the feasible set.
-        value: the objective there; NaN where the last iterate is kept, which nothing evaluated.
+        value: the objective there; NaN where nothing evaluated it, as the last iterate after its step.
         evaluations: gradient evaluations spent.
     """
 
@@ -61,13 +61,13 @@ def descend(
     if keep not in ("best", "last"):
         raise UsageError(f"keep '{keep}': use best or last")
     x = project(start.detach())
-    best_x, best_value = x, math.inf
+    best_x, best_value = x, math.nan
     state = rule.init()
     spent = 0
     while spent < evaluations:
         point = _evaluate(objective, x)
         spent += 1
-        if point.value < best_value:
+        if math.isnan(best_value) or point.value < best_value:
             best_x, best_value = x, point.value
         if on_evaluation is not None and on_evaluation(spent, point.value):
             break

@@ -102,7 +102,8 @@ class LBFGS(StepRule):
             curvature = _dot(move, change)
             if curvature > 1e-10 * _dot(move, move) ** 0.5 * _dot(change, change) ** 0.5:
                 pairs = (*pairs, (move, change))[-self.memory :]
-            if point.value > base.value:
+            # "not ≤" rather than ">": a NaN is a bad step too.
+            if not point.value <= base.value:
                 return base.x + _shortened(base, move, point.value) * move, _LBFGSState(base, pairs)
         direction = self._direction(point.gradient, pairs)
         if _dot(direction, point.gradient) >= 0:

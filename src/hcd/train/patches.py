@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hcd.errors import TrainingError
-from hcd.ops.resize import resize_bicubic
-
-_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+from hcd.image import SUFFIXES, read_picture
+from hcd.ops import resize_bicubic
 
 
 class Patches:
@@ -33,17 +31,21 @@ class Patches:
         self.scale, self.patch = scale, patch
         self._hr: list[Tensor] = []
         self._lr: list[Tensor] = []
-        for file in sorted(f for folder in folders for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES):
-            with Image.open(file) as image:
-                array = np.array(image.convert("RGB"))
-            height, width = (side - side % scale for side in array.shape[:2])
+        folders = tuple(folders)
+        found = sorted(f for folder in folders for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+        for file in filter(Path.is_file, found):
+            rgb = read_picture(file).rgb
+            height, width = (side - side % scale for side in rgb.shape[-2:])
             if min(height, width) < patch:
                 continue
-            hr = torch.from_numpy(array[:height, :width]).permute(2, 0, 1).contiguous()
-            self._hr.append(hr)
-            self._lr.append(resize_bicubic(hr[None].float() / 255, Fraction(1, scale))[0].half())
+            rgb = rgb[..., :height, :width]
+            self._hr.append((rgb[0] * 255).round().to(torch.uint8))
+            self._lr.append(resize_bicubic(rgb, Fraction(1, scale))[0].half())
         if not self._hr:
             raise TrainingError(f"no picture of at least {patch}×{patch} pixels in {', '.join(map(str, folders))}")
+
+        areas = np.array([hr.shape[1] * hr.shape[2] for hr in self._hr], dtype=np.float64)
+        self._shares = areas / areas.sum()
 
     def __len__(self) -> int:
         return len(self._hr)
@@ -51,8 +53,7 @@ class Patches:
     def batch(self, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """``count`` patches as float ``[N, 3, patch, patch]`` and their LR; flipped and rotated at random."""
         rng = np.random.default_rng((seed, step))
-        areas = np.array([hr.shape[1] * hr.shape[2] for hr in self._hr], dtype=np.float64)
-        pairs = [self._patch(rng, i) for i in rng.choice(len(areas), size=count, p=areas / areas.sum())]
+        pairs = [self._patch(rng, i) for i in rng.choice(len(self._hr), size=count, p=self._shares)]
         hr, lr = zip(*pairs, strict=True)
         return torch.stack(hr).float() / 255, torch.stack(lr).float()
 

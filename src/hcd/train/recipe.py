@@ -38,6 +38,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.blocks or min(self.blocks) < 1:
             raise UsageError(f"recipe {self.name}: blocks {self.blocks} needs at least one coupling per level")
+        for name, least in (("steps", 0), ("batch", 1), ("patch", 1), ("warmup_steps", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"recipe {self.name}: {name} {getattr(self, name)} must be at least {least}")
         if self.patch % self.scale:
             raise UsageError(f"recipe {self.name}: patch {self.patch} is not a multiple of the scale {self.scale}")
 
@@ -45,7 +48,7 @@ class Recipe:
 _RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="irn-x2-small", blocks=(4,), steps=6500, ema_decay=0.999),
+        Recipe(name="irn-x2-small", blocks=(4,), steps=5000, ema_decay=0.999),
         Recipe(name="irn-x4-small", blocks=(4, 4), steps=6000),
     )
 }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from hcd.errors import WeightsError
@@ -47,12 +47,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+            with warnings.catch_warnings():
+                # It warns of pickle protocols and storages that official files have; what fits is checked later.
+                warnings.simplefilter("ignore")
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: cannot be read as weights ({reason}); give a .safetensors or .pth file") from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
+    ):
         raise WeightsError(f"{path}: holds something else than named tensors; give a bare state_dict")
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise WeightsError(f"{path}: {key}: holds something else than finite floating point numbers")
     named = {key.removeprefix("module."): tensor.float() for key, tensor in tensors.items()}
     return Checkpoint(path=path, tensors=named, metadata=metadata, weights_hash=hash_file(path))
 

@@ -6,6 +6,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from hcd.errors import ModelError, UsageError, WeightsError, unknown_name
 from hcd.nets import IRN
 from hcd.rescaler import BicubicRescaler, InvertibleRescaler, LatentPolicy, Rescaler
@@ -97,7 +99,7 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
     if weights is None:
         entry, weights = _shipped(entry)
     checkpoint = read_checkpoint(Path(weights))
-    policy = LatentPolicy.parse(latent or checkpoint.metadata.get("latent", "gaussian:0"))
+    policy = _latent_of(checkpoint) if latent is None else LatentPolicy.parse(latent)
     net = _build_irn(checkpoint, entry)
     rescaler = InvertibleRescaler(net, latent=policy, name=entry.name, weights_hash=checkpoint.weights_hash)
     return rescaler.freeze().to(device)
@@ -121,6 +123,13 @@ def _shipped(entry: ModelEntry) -> tuple[ModelEntry, Path]:
     return entry, entry.weights_file
 
 
+def _latent_of(checkpoint: Checkpoint) -> LatentPolicy:
+    try:
+        return LatentPolicy.parse(checkpoint.metadata.get("latent", "gaussian:0"))
+    except UsageError as error:
+        raise WeightsError(f"{checkpoint.path}: {error}") from error
+
+
 def _build_irn(checkpoint: Checkpoint, entry: ModelEntry) -> IRN:
     """An IRN whose depth is read from the weights and checked against the name's scale."""
     blocks = IRN.blocks_of(checkpoint.tensors)
@@ -130,8 +139,9 @@ def _build_irn(checkpoint: Checkpoint, entry: ModelEntry) -> IRN:
         raise WeightsError(
             f"{checkpoint.path}: holds IRN weights of scale {2 ** len(blocks)}, '{entry.name}' needs {entry.scale}"
         )
-    net = IRN(blocks)
-    expected = net.state_dict()
+    # Checked before it is built: a file's names may claim any depth.
+    with torch.device("meta"):
+        expected = IRN(blocks).state_dict()
     for key, tensor in expected.items():
         got = checkpoint.tensors.get(key)
         if got is None or got.shape != tensor.shape:
@@ -139,10 +149,12 @@ def _build_irn(checkpoint: Checkpoint, entry: ModelEntry) -> IRN:
             raise WeightsError(
                 f"{checkpoint.path}: {key}: found {found}, an IRN of blocks {blocks} needs {tuple(tensor.shape)}"
             )
-        if key.endswith("haar_weights") and not got.equal(tensor):
-            raise WeightsError(f"{checkpoint.path}: {key}: the filters are not those of the Haar transform")
     surplus = checkpoint.tensors.keys() - expected.keys()
     if surplus:
         raise WeightsError(f"{checkpoint.path}: {sorted(surplus)[0]}: not part of an IRN of blocks {blocks}")
+    net = IRN(blocks)
+    for key, tensor in net.named_buffers():
+        if not checkpoint.tensors[key].equal(tensor):
+            raise WeightsError(f"{checkpoint.path}: {key}: the filters are not those of the Haar transform")
     net.load_state_dict(dict(checkpoint.tensors))
     return net

@@ -1,17 +1,16 @@
-"""Writing pictures: encoded in memory, written beside, synced, renamed."""
+"""Encoding pictures in memory, with a comment where the format holds one."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-from pathlib import Path
+import math
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from hcd.errors import ImageError, UsageError, unknown_name
+from hcd.errors import OutputError, UsageError, unknown_name
 from hcd.image.picture import Picture
+from hcd.image.read import exif_value
 
 _PILLOW_FORMATS = {
     ".png": "PNG",
@@ -23,6 +22,7 @@ _PILLOW_FORMATS = {
     ".jpeg": "JPEG",
 }
 LOSSLESS_SUFFIXES = (".png", ".webp")
+_LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
 _EXIF_IMAGE_DESCRIPTION = 0x010E
 
 
@@ -36,6 +36,7 @@ def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = N
 
     Raises:
         UsageError: unknown suffix, or one that cannot hold the comment.
+        OutputError: the picture is too large for the format.
     """
     if suffix not in _PILLOW_FORMATS:
         raise UsageError(unknown_name("picture suffix", suffix, _PILLOW_FORMATS))
@@ -43,7 +44,10 @@ def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = N
         raise UsageError(f"'{suffix}': cannot hold an LR picture; use {' or '.join(LOSSLESS_SUFFIXES)}")
     image = picture.to_pillow()
     kind = _PILLOW_FORMATS[suffix]
-    options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc and kind != "BMP" else {}
+    options: dict[str, Any] = {}
+    # A profile for another number of channels would make the file invalid.
+    if picture.icc and kind != "BMP" and picture.icc[16:20] == (b"GRAY" if picture.gray else b"RGB "):
+        options["icc_profile"] = picture.icc
     if kind == "PNG":
         options["optimize"] = True
         if comment is not None:
@@ -61,8 +65,14 @@ def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = N
         options["compression"] = "tiff_deflate"
     elif kind == "JPEG":
         options |= {"quality": 95, "subsampling": 0}
+    if kind in ("JPEG", "BMP"):
         image = image.convert("L" if picture.gray else "RGB")
     buffer = io.BytesIO()
+    if max(image.size) > _LARGEST_SIDE.get(kind, math.inf):
+        raise OutputError(
+            f"{image.width}×{image.height} pixels do not fit into a {kind} file, whose sides are at most "
+            f"{_LARGEST_SIDE[kind]}; use .png"
+        )
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
@@ -71,29 +81,7 @@ def read_comment(image: Image.Image, keyword: str) -> str | None:
     """The text stored under ``keyword`` by :func:`encode`, or None."""
     text = image.info.get(keyword)
     if text is None:
-        described = image.getexif().get(_EXIF_IMAGE_DESCRIPTION)
+        described = exif_value(image, _EXIF_IMAGE_DESCRIPTION)
         if isinstance(described, str) and described.startswith(keyword + " "):
             text = described[len(keyword) + 1 :]
     return str(text) if text is not None else None
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either absent (or as it was) or whole. Missing folders are made.
-
-    Raises:
-        ImageError: the folder or file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error

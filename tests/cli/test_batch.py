@@ -1,0 +1,55 @@
+"""Which input goes to which output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hcd.cli.batch import plan
+from hcd.errors import UsageError
+
+SUFFIXES = (".png", ".jpg")
+
+
+def paired(inputs, out):
+    return plan(inputs, out, lambda path: f"{path.stem}.lr.png", SUFFIXES)
+
+
+def test_one_input_to_a_named_file():
+    assert paired([Path("a.png")], Path("small.PNG")) == [(Path("a.png"), Path("small.PNG"))]
+
+
+@pytest.mark.parametrize("out", ["out", "out.v2", "out.d/"])
+def test_one_input_into_a_folder(out):
+    assert paired([Path("a.png")], Path(out)) == [(Path("a.png"), Path(out) / "a.lr.png")]
+
+
+def test_folders_stand_for_their_pictures_in_order_of_name(tmp_path):
+    for name in ("b.png", "a.JPG", "c.txt", "sub/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [source.name for source, _ in paired([tmp_path], Path("out"))] == ["a.JPG", "b.png"]
+
+
+def test_many_inputs_and_a_picture_name_for_output(tmp_path):
+    pairs = paired([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out.png")
+    assert [target.name for _, target in pairs] == ["a.lr.png", "b.lr.png"]
+
+
+def test_two_inputs_to_one_output():
+    with pytest.raises(UsageError, match="both would be written"):
+        paired([Path("one/a.png"), Path("two/a.jpg")], Path("out"))
+
+
+def test_input_onto_itself(tmp_path):
+    with pytest.raises(UsageError, match="overwritten"):
+        plan([tmp_path / "a.png"], tmp_path, lambda path: path.name, SUFFIXES)
+
+
+def test_result_that_would_overwrite_another_input(tmp_path):
+    """Inputs are never lost, whichever of them is read first."""
+    for name in ("a.png", "a.lr.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=r"a\.lr\.png"):
+        paired([tmp_path / "a.png", tmp_path / "a.lr.png"], tmp_path)

@@ -1,0 +1,208 @@
+"""``hcd downscale``: good runs, wrong usage, bad inputs among good ones."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from hcd.image import read_lr, read_picture
+from tests.cli.checks import assert_one_line, files_in, objects
+
+FAST = ("--model", "bicubic-x2", "--preset", "fast")
+PLAIN = ("--model", "bicubic-x2", "--preset", "plain")
+
+
+def test_one_picture_to_a_named_file(hcd, photo_file, tmp_path):
+    out = tmp_path / "a b.lr.webp"
+    result = hcd("downscale", photo_file(), "-o", out, *FAST)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert "24×20 → 12×10" in result.stdout
+    assert "5 evaluations" in result.stdout
+    picture, info = read_lr(out)
+    assert (picture.width, picture.height, info.model, info.width, info.height) == (12, 10, "bicubic-x2", 24, 20)
+
+
+def test_a_folder_and_a_file_into_a_folder(hcd, photo_file, tmp_path):
+    photo_file("in/a.png"), photo_file("in/b.png")
+    (tmp_path / "in" / "notes.txt").write_text("not a picture, and not asked to be one")
+    result = hcd("downscale", tmp_path / "in", photo_file("c.jpg"), "-o", tmp_path / "out", *PLAIN, "--format", "webp")
+    assert result.exit_code == 0
+    assert files_in(tmp_path / "out") == ["a.lr.webp", "b.lr.webp", "c.lr.webp"]
+
+
+def test_json_lines(hcd, photo_file, tmp_path):
+    result = hcd("downscale", photo_file("a.png"), photo_file("b.png"), "-o", tmp_path / "out", *FAST, "--json")
+    first, second = objects(result.stdout)
+    assert set(first) == {
+        *("input", "output", "model", "preset", "width", "height"),
+        *("lr_bytes", "plain_psnr_rgb", "psnr_rgb", "grad_evals", "seconds"),
+    }
+    assert first["input"] == str(tmp_path / "a.png")
+    assert second["output"] == str(tmp_path / "out" / "b.lr.png")
+    assert first["lr_bytes"] == (tmp_path / "out" / "a.lr.png").stat().st_size
+    assert (first["width"], first["height"], first["grad_evals"]) == (12, 10, 5)
+    assert first["psnr_rgb"] >= first["plain_psnr_rgb"]
+
+
+def test_json_of_a_perfect_restoration_is_json(hcd, tmp_path):
+    Image.new("RGB", (8, 8), (128, 128, 128)).save(tmp_path / "flat.png")
+    result = hcd("downscale", tmp_path / "flat.png", "-o", tmp_path / "out", *FAST, "--json")
+    assert result.exit_code == 0
+    assert objects(result.stdout)[0]["psnr_rgb"] is None
+
+
+def test_options_reach_the_solver(hcd, photo_file, tmp_path):
+    arguments = ("downscale", photo_file(), "-o", tmp_path / "out", *FAST, "--json")
+    assert objects(hcd(*arguments, "--steps-lr", "3", "--steps-hr", "2").stdout)[0]["grad_evals"] == 5
+    assert objects(hcd(*arguments, "--steps-lr", "3").stdout)[0]["grad_evals"] == 3
+    assert objects(hcd(*arguments, "--target-psnr", "1").stdout)[0]["grad_evals"] == 1
+    assert objects(hcd(*arguments, "--max-seconds", "0").stdout)[0]["grad_evals"] == 1
+
+
+def test_max_change_bounds_the_file(hcd, photo_file, tmp_path):
+    source = photo_file()
+    assert hcd("downscale", source, "-o", tmp_path / "plain.png", *PLAIN).exit_code == 0
+    changes = []
+    for limit in ((), ("--max-change", "1")):
+        assert hcd("downscale", source, "-o", tmp_path / "changed.png", *FAST, *limit).exit_code == 0
+        change = read_picture(tmp_path / "changed.png").rgb - read_picture(tmp_path / "plain.png").rgb
+        changes.append(round(float(change.abs().max() * 255)))
+    assert changes[0] > 1
+    assert changes[1] == 1
+
+
+def test_same_input_same_file(hcd, photo_file, tmp_path):
+    source = photo_file()
+    for name in ("first.png", "second.png"):
+        assert hcd("downscale", source, "-o", tmp_path / name, *FAST).exit_code == 0
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def test_one_pixel(hcd, photo_file, tmp_path):
+    result = hcd("downscale", photo_file(width=1, height=1), "-o", tmp_path / "dot.png", *FAST)
+    assert result.exit_code == 0
+    assert hcd("upscale", tmp_path / "dot.png", "-o", tmp_path / "back.png").exit_code == 0
+    assert read_picture(tmp_path / "back.png").rgb.shape == (1, 3, 1, 1)
+
+
+def test_bad_files_among_good_ones(hcd, photo_file, tmp_path):
+    good, also_good = photo_file("a.png"), photo_file("z.png")
+    text, cut = tmp_path / "b.png", tmp_path / "c.png"
+    text.write_text("not a picture")
+    cut.write_bytes(good.read_bytes()[:100])
+    result = hcd("downscale", good, text, cut, tmp_path / "nowhere.png", also_good, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 1
+    assert files_in(tmp_path / "out") == ["a.lr.png", "z.lr.png"]
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines[:3]] == [str(text), str(cut), str(tmp_path / "nowhere.png")]
+    assert lines[3:] == ["3 of 5 inputs failed; the others are done"]
+    assert len(result.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("kind", ["long", "loop"])
+def test_path_that_the_system_refuses_among_good_ones(hcd, photo_file, tmp_path, kind):
+    bad = tmp_path / ("x" * 300 + ".png" if kind == "long" else "loop.png")
+    if kind == "loop":
+        bad.symlink_to(bad)
+    result = hcd("downscale", bad, photo_file("a.png"), "-o", tmp_path / "out", *PLAIN)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {bad}: ")
+    assert files_in(tmp_path / "out") == ["a.lr.png"]
+
+
+def test_unwritable_folder(hcd, photo_file, tmp_path):
+    # Below a regular file: not even root can write there.
+    (tmp_path / "file").touch()
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "file" / "out", *PLAIN)
+    assert_one_line(result, 1, tmp_path / "file" / "out" / "photo.lr.png", "cannot be written")
+
+
+def test_target_is_a_folder_with_a_picture_name(hcd, photo_file, tmp_path):
+    (tmp_path / "out.png").mkdir()
+    assert hcd("downscale", photo_file(), "-o", tmp_path / "out.png", *PLAIN).exit_code == 0
+    assert files_in(tmp_path / "out.png") == ["photo.lr.png"]
+
+
+def test_two_inputs_to_one_output(hcd, photo_file, tmp_path):
+    one, other = photo_file("one/a.png"), photo_file("other/a.jpg")
+    result = hcd("downscale", one, other, "-o", tmp_path / "out", *PLAIN)
+    assert_one_line(result, 2, one, other, tmp_path / "out" / "a.lr.png")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_output_onto_input(hcd, photo_file, tmp_path, through_a_link):
+    source = photo_file()
+    before, out = source.read_bytes(), source
+    if through_a_link:
+        (tmp_path / "link").symlink_to(tmp_path)
+        out = tmp_path / "link" / source.name
+    assert_one_line(hcd("downscale", source, "-o", out, *PLAIN), 2, source, "choose another output")
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".TIF", ".bmp"])
+def test_suffix_that_cannot_hold_an_lr_picture(hcd, photo_file, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    assert_one_line(hcd("downscale", photo_file(), "-o", out, *PLAIN), 2, out, ".png or .webp")
+    assert not out.exists()
+
+
+def test_folder_without_pictures(hcd, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_one_line(hcd("downscale", tmp_path / "empty", "-o", tmp_path / "out"), 2, tmp_path / "empty", "no picture")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--model", "bicubic-x3"), ("bicubic-x3", "Did you mean 'bicubic-x4'?", "Known: ")),
+        (("--preset", "balnced"), ("balnced", "Did you mean 'balanced'?", "Known: ")),
+        (("--model", "bicubic-x2", "--steps-lr", "-1"), ("steps_lr -1",)),
+        (("--model", "bicubic-x2", "--max-change", "-3"), ("max_change -3",)),
+        (("--model", "bicubic-x2", "--max-seconds", "-3"), ("max_seconds -3",)),
+        (("--model", "bicubic-x2", "--max-seconds", "nan"), ("max_seconds nan",)),
+        (("--model", "bicubic-x2", "--target-psnr", "nan"), ("target_psnr nan",)),
+        (("--model", "bicubic-x2", "--preset", "paper", "--seed", str(2**70)), ("seed",)),
+        (("--model", "bicubic-x2", "--device", "gpu"), ("device 'gpu'", "use auto or cpu")),
+        (("--model", "bicubic-x2", "--weights", "file.pth"), ("bicubic-x2", "no weights")),
+        (("--model", "irn-x4", "--weights", "nowhere.pth"), ("nowhere.pth", "no such weights file")),
+    ],
+)
+def test_value_that_cannot_be_used(hcd, photo_file, tmp_path, arguments, parts):
+    assert_one_line(hcd("downscale", photo_file(), "-o", tmp_path / "out", *arguments), 2, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--steps-lr", "many"), ("--direction", "sideways"), ("--format", "jpg"), ("--nonsense",), ("--seed", "1.5")],
+)
+def test_option_that_does_not_parse(hcd, photo_file, tmp_path, arguments):
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_arguments(hcd, photo_file):
+    assert hcd("downscale").exit_code == 2
+    assert hcd("downscale", photo_file()).exit_code == 2
+
+
+def test_adversarial_restores_worse(hcd, photo_file, tmp_path):
+    result = hcd(
+        *("downscale", photo_file(), "-o", tmp_path / "out", "--model", "bicubic-x2", "--preset", "paper"),
+        *("--direction", "adversarial", "--json"),
+    )
+    facts = objects(result.stdout)[0]
+    assert facts["psnr_rgb"] < facts["plain_psnr_rgb"]
+
+
+def test_source_is_left_as_it_was(hcd, photo_file, tmp_path):
+    source = photo_file()
+    before = source.read_bytes()
+    assert hcd("downscale", source, "-o", tmp_path, *PLAIN).exit_code == 0
+    assert source.read_bytes() == before

@@ -1,0 +1,103 @@
+"""The command itself: help, version, unknown commands, tracebacks, quiet pipes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from hcd import __version__
+from hcd.errors import ImageError
+from tests.cli.checks import assert_one_line
+
+COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "train", "upscale")
+_LOADS_NO_TORCH = """
+import sys
+from hcd.cli.main import main
+main(sys.argv[1:], standalone_mode=False)
+sys.exit("torch" in sys.modules)
+"""
+
+
+def python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def test_version(hcd):
+    result = hcd("--version")
+    assert result.exit_code == 0
+    assert __version__ in result.stdout
+
+
+def test_help_lists_every_command(hcd):
+    result = hcd("--help")
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\S", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(hcd, command):
+    result = hcd(command, "-h")
+    assert result.exit_code == 0
+    assert "--help" in result.stdout
+    for option in re.findall(r"--[a-z-]+", result.stdout):
+        assert option == option.lower()
+
+
+def test_help_loads_no_torch():
+    done = python("-c", _LOADS_NO_TORCH, "--help")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("given", "meant"), [("downscal", "downscale"), ("modles", "models")])
+def test_unknown_command(hcd, given, meant):
+    result = hcd(given)
+    assert result.exit_code == 2
+    assert f"Did you mean '{meant}'?" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_debug_lets_the_error_through(hcd, tmp_path):
+    arguments = ("upscale", tmp_path / "nowhere.png", "-o", tmp_path / "out.png")
+    assert isinstance(hcd("--debug", *arguments).exception, ImageError)
+    assert_one_line(hcd(*arguments), 1, "nowhere.png: no such file")
+
+
+def test_debug_lets_an_unexpected_error_through(hcd, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("a slip")
+
+    monkeypatch.setattr(importlib.import_module("hcd.zoo"), "model_entries", fail)
+    assert isinstance(hcd("--debug", "models").exception, ZeroDivisionError)
+    result = hcd("models")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: unexpected ZeroDivisionError: a slip; run 'hcd --debug …' to see where\n"
+
+
+def test_piped_run_is_quiet(photo_file, tmp_path):
+    """A real process, since here a terminal or the lack of one matters."""
+    out = tmp_path / "small.png"
+    arguments = ("downscale", photo_file(), "-o", out, "--model", "bicubic-x2", "--preset", "fast")
+    done = python("-m", "hcd", *map(str, arguments))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert b"\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert out.is_file()
+
+
+def test_debug_prints_a_traceback(tmp_path):
+    done = python("-m", "hcd", "--debug", "upscale", str(tmp_path / "nowhere.png"), "-o", str(tmp_path / "out.png"))
+    assert done.returncode != 0
+    assert b"Traceback" in done.stderr
+    assert b"ImageError" in done.stderr

@@ -1,0 +1,38 @@
+"""``hcd models``: what can be loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from hcd.zoo import model_entries, registry
+from tests.cli.checks import assert_one_line, objects
+
+
+def test_every_model_is_listed(hcd):
+    result = hcd("models")
+    assert result.exit_code == 0
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names == [entry.name for entry in model_entries()]
+
+
+def test_json_lines(hcd):
+    models = objects(hcd("models", "--json").stdout)
+    assert [model["name"] for model in models] == [entry.name for entry in model_entries()]
+    assert all(set(model) == {"name", "scale", "weights", "state"} for model in models)
+    assert {"name": "bicubic-x4", "scale": 4, "weights": "", "state": "needs no weights"} in models
+
+
+def test_card_is_printed(hcd, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", tmp_path)
+    (tmp_path / "irn-x4-small.md").write_text("# irn-x4-small\n\nA card – with ×4.\n", "utf-8")
+    for name in ("irn-x4-small", "irn-x4"):
+        assert hcd("models", name).stdout == "# irn-x4-small\n\nA card – with ×4.\n"
+
+
+def test_model_without_a_card(hcd):
+    assert_one_line(hcd("models", "bicubic-x2"), 2, "bicubic-x2", "no card")
+
+
+@pytest.mark.parametrize(("given", "meant"), [("irnx4", "irn-x4"), ("bicubic-4", "bicubic-x4")])
+def test_unknown_model(hcd, given, meant):
+    assert_one_line(hcd("models", given), 2, f"Did you mean '{meant}'?")
