@@ -65,6 +65,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The figures as a table or as JSON, and where the page is."""
     from dataclasses import asdict
 
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -73,7 +74,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"page": str(comparison.page), "presets": [asdict(f) for f in comparison.figures]}))
         return
-    table = Table("LR picture", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LR bytes", "evaluations", "seconds")
+    table = Table("LR picture", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LR bytes", "evals", "seconds", box=SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     for f in comparison.figures:

@@ -79,12 +79,15 @@ def _evaluations(presets: list[str], settings: dict[str, Any]) -> int:
 
 
 def _print(report: Report) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     if not report.rows:
         return
-    table = Table("preset", "PSNR-Y", "SSIM-Y", "PSNR-RGB", "LR PSNR-Y", "LR bytes", "evaluations", "seconds")
+    table = Table(
+        "preset", "PSNR-Y", "SSIM-Y", "PSNR-RGB", "LR PSNR-Y", "LR bytes", "evals", "seconds", box=SIMPLE_HEAD
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     table.title = f"{report.model}, mean of {len({row.image for row in report.rows})} pictures"
