@@ -93,3 +93,18 @@ def test_the_longest_name_can_be_written(tmp_path):
     name = "a" * 255
     write_atomically(tmp_path / name, b"data")
     assert names(tmp_path) == [name]
+
+
+def test_a_link_keeps_leading_to_the_file(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="no regular file"):
+        write_atomically(tmp_path / "pipe", b"data")
+    assert (tmp_path / "pipe").is_fifo()

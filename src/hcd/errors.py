@@ -29,6 +29,10 @@ class ImageError(HcdError, OSError):
     """A picture cannot be read."""
 
 
+class PictureTooLargeError(HcdError, MemoryError):
+    """A picture does not fit into memory with the chosen settings."""
+
+
 class OutputError(HcdError, OSError):
     """A result cannot be written."""
 

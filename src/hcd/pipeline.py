@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 
@@ -15,23 +14,7 @@ from hcd.errors import MetadataError, ModelError, UsageError, printable
 from hcd.image import LRInfo, Picture, downscale_alpha, read_lr, read_picture, upscale_alpha
 from hcd.ops import quantize
 from hcd.rescaler import GrayRescaler, Rescaler
-from hcd.zoo import get_entry, load, shipped_hash
-
-
-def pick_device(name: str) -> str:
-    """``auto`` → ``cuda`` where there is one, else ``cpu``; other names are checked and returned.
-
-    Raises:
-        UsageError: PyTorch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UsageError(f"device '{name}': not available here ({reason}); use auto or cpu") from error
-    return name
+from hcd.zoo import get_entry, hash_file, load, shipped_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +73,25 @@ def upscale_picture(lr: Picture, model: Rescaler, info: LRInfo | None = None, *,
     return Picture(rgb=rgb, alpha=alpha, gray=gray, icc=lr.icc)
 
 
-@dataclass(frozen=True, kw_only=True)
+@final
 class Receiver:
-    """Rebuilds LR files, with the models that they name or with one given model; loads each model once.
+    """Rebuilds LR files with the models that they name, or with one given model; loads each model once.
 
-    Attributes:
-        model: overrides the model that files name; needed for files without metadata.
-        weights: weights file for that model.
+    Args:
+        model: used instead of the model that files name; needed for files without metadata.
+        weights: weights file, for ``model`` or, without it, for the files that were made with just these weights.
         device: where the models run.
+
+    Raises:
+        ModelError, WeightsError: the given model cannot be loaded.
     """
 
-    model: str | None = None
-    weights: Path | None = None
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.weights is not None and self.model is None:
-            raise UsageError(f"weights {self.weights}: name the model that they belong to as well")
-        if self.model is not None:
-            self._load(self.model, None)
+    def __init__(self, *, model: str | None = None, weights: Path | None = None, device: str = "cpu") -> None:
+        self._model, self._weights, self._device = model, weights, device
+        self._weights_hash = "" if weights is None else hash_file(weights)
+        self._loaded: dict[tuple[str, Path | None, str | None], Rescaler] = {}
+        if model is not None:
+            self._load(model, weights)
 
     def restore(self, path: Path) -> Picture:
         """Read an LR file and rebuild the large picture.
@@ -121,56 +104,54 @@ class Receiver:
         try:
             picture, info = read_lr(path)
         except MetadataError:
-            if self.model is None:
+            if self._model is None:
                 raise
             picture, info = read_picture(path), None
-        if self.model is not None:
-            name = self.model
+        if self._model is not None:
+            model = self._load(self._model, self._weights)
+            if info is not None and info.scale != model.scale:
+                info = None
         elif info is not None:
-            name = _installed(path, info)
+            model = self._named(path, info)
         else:
             raise MetadataError(
                 f"{path}: carries no hcd metadata, so the model that made it is unknown; name one with --model"
             )
+        return upscale_picture(picture, model, info, device=self._device)
+
+    def _named(self, path: Path, info: LRInfo) -> Rescaler:
+        """The model that a file names, with its weights and the latent policy that it was solved for."""
+        weights = self._weights if info.weights and info.weights == self._weights_hash else None
+        name = _registered(path, info, given=weights is not None)
         try:
-            model = self._load(name, info.latent if info else None)
+            model = self._load(name, weights, info.latent)
         except UsageError as error:
-            if self.model is None:
-                remedy = "name a model with --model to upscale it all the same"
-                raise MetadataError(f"{path}: its hcd metadata are damaged ({error}); {remedy}") from error
-            model = self._load(name, None)
-        if info is not None and model.scale != info.scale:
-            if self.model is None:
-                raise MetadataError(f"{path}: scale {info.scale}, but its model '{info.model}' has {model.scale}")
-            info = None
-        return upscale_picture(picture, model, info, device=self.device)
+            raise MetadataError(f"{path}: its hcd metadata are damaged ({error}); {_BY_HAND}") from error
+        if model.scale != info.scale:
+            raise MetadataError(f"{path}: scale {info.scale}, but its model '{name}' has {model.scale}; {_BY_HAND}")
+        return model
 
-    def _load(self, name: str, latent: str | None) -> Rescaler:
-        return _load_cached(name, self.weights, latent, self.device)
+    def _load(self, name: str, weights: Path | None, latent: str | None = None) -> Rescaler:
+        key = (name, weights, latent)
+        if key not in self._loaded:
+            self._loaded[key] = load(name, weights=weights, latent=latent, device=self._device)
+        return self._loaded[key]
 
 
-def _installed(path: Path, info: LRInfo) -> str:
-    """The registered name of the model that the file names, its weights being the installed ones."""
-    remedy = "install the hcd version that wrote it, or name a model with --model (and --weights)"
+_BY_HAND = "name a model with --model to upscale it all the same"
+_REMEDY = "install the hcd version that wrote it, give its weights with --weights, or name a model with --model"
+
+
+def _registered(path: Path, info: LRInfo, *, given: bool) -> str:
+    """The registered name of the model that the file names; its weights are given, or the installed ones."""
     try:
         entry = get_entry(info.model)
     except ModelError as error:
-        raise ModelError(f"{path}: made by model {info.model!r}, which is not installed; {remedy}") from error
-    if shipped_hash(entry.name) != info.weights or (entry.architecture != "bicubic" and not info.weights):
+        raise ModelError(f"{path}: made by model {info.model!r}, which is not installed; {_REMEDY}") from error
+    missing = entry.architecture != "bicubic" and not info.weights
+    if not given and (missing or shipped_hash(entry.name) != info.weights):
         raise ModelError(
             f"{path}: made by model '{info.model}' with weights {printable(info.weights) or '(none)'}, "
-            f"which are not the installed ones; {remedy}"
+            f"which are not the installed ones; {_REMEDY}"
         )
     return entry.name
-
-
-@functools.lru_cache(maxsize=4)
-def _load_cached(name: str, weights: Path | None, latent: str | None, device: str) -> Rescaler:
-    return load(name, weights=weights, latent=latent, device=device)
-
-
-def crop_to_multiple(picture: Picture, scale: int) -> Picture:
-    """Cut right and bottom so that both sides are multiples of the scale, as benchmark protocols do."""
-    height, width = picture.height - picture.height % scale, picture.width - picture.width % scale
-    alpha = None if picture.alpha is None else picture.alpha[..., :height, :width]
-    return replace(picture, rgb=picture.rgb[..., :height, :width], alpha=alpha)

@@ -13,7 +13,7 @@ SUFFIXES = (".png", ".jpg")
 
 
 def paired(inputs, out):
-    return plan(inputs, out, lambda path: f"{path.stem}.lr.png", SUFFIXES)
+    return plan(inputs, out, lambda path: f"{path.stem}.lr.png")
 
 
 def test_one_input_to_a_named_file():
@@ -33,6 +33,9 @@ def test_folders_stand_for_their_pictures_in_order_of_name(tmp_path):
 
 
 def test_many_inputs_and_a_picture_name_for_output(tmp_path):
+    with pytest.raises(UsageError, match=r"out\.png: 2 inputs need a folder"):
+        paired([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out.png")
+    (tmp_path / "out.png").mkdir()
     pairs = paired([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out.png")
     assert [target.name for _, target in pairs] == ["a.lr.png", "b.lr.png"]
 
@@ -44,7 +47,7 @@ def test_two_inputs_to_one_output():
 
 def test_input_onto_itself(tmp_path):
     with pytest.raises(UsageError, match="overwritten"):
-        plan([tmp_path / "a.png"], tmp_path, lambda path: path.name, SUFFIXES)
+        plan([tmp_path / "a.png"], tmp_path, lambda path: path.name)
 
 
 def test_result_that_would_overwrite_another_input(tmp_path):

@@ -150,7 +150,7 @@ def test_output_onto_input(hcd, lr_file):
     ("arguments", "parts"),
     [
         (("--model", "bicubic-x3"), ("Did you mean 'bicubic-x4'?",)),
-        (("--weights", "file.pth"), ("file.pth", "name the model")),
+        (("--weights", "file.pth"), ("file.pth", "no such weights file")),
         (("--device", "gpu"), ("device 'gpu'",)),
     ],
 )

@@ -339,3 +339,11 @@ class TestWrongInput:
     def test_an_unknown_setting_names_the_nearest(self, photo):
         with pytest.raises(UsageError, match=r"unknown setting 'step_lr'\. Did you mean 'steps_lr'"):
             hcd.collaborate(photo, hcd.load("bicubic-x2"), step_lr=3)
+
+
+def test_works_in_inference_mode(photo):
+    hr = photo[..., :16, :16]
+    model = make_tiny_irn(2, latent="gaussian:0")
+    wanted = hcd.collaborate(hr, model, "fast").lr
+    with torch.inference_mode():
+        assert torch.equal(hcd.collaborate(hr, model, "fast").lr, wanted)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hcd import pipeline
 from hcd.image import Picture
 from hcd.zoo import registry
 
@@ -26,7 +25,6 @@ def weights(tmp_path, tiny_irn):
 
 def _forget():
     registry.shipped_hash.cache_clear()
-    pipeline._load_cached.cache_clear()
 
 
 @pytest.fixture

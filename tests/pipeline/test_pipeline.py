@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageCms
 
 import hcd
-from hcd.errors import ImageError, MetadataError, ModelError, UsageError
+from hcd.errors import ImageError, MetadataError, ModelError
 from hcd.files import write_atomically
 from hcd.image import LRInfo, encode, encode_lr, read_lr, read_picture
-from hcd.pipeline import Receiver, crop_to_multiple, downscale_picture, pick_device, upscale_picture
+from hcd.pipeline import Receiver, downscale_picture, upscale_picture
 
 SIZES = pytest.mark.parametrize(("width", "height"), [(1, 1), (7, 5), (33, 20), (64, 64)])
 
@@ -298,31 +298,26 @@ def test_unknown_override_fails_at_once():
         Receiver(model="bicubic-4")
 
 
-def test_weights_need_a_model(weights):
-    with pytest.raises(UsageError, match="name the model"):
-        Receiver(weights=weights(2))
+def test_weights_alone_serve_the_files_that_were_made_with_them(tmp_path, make_picture, weights):
+    """As with official checkpoints, which do not ship."""
+    original, path = make_picture(21, 30), tmp_path / "photo.lr.png"
+    write_lr(path, downscale_picture(original, hcd.load("irn-x2", weights=weights(2)), "plain"))
+    with pytest.raises(ModelError, match=r"photo\.lr\.png: .*not the installed ones"):
+        Receiver(weights=weights(2, seed=1)).restore(path)
+    restored = Receiver(weights=weights(2)).restore(path)
+    assert (restored.height, restored.width) == (21, 30)
+    assert torch.equal(restored.rgb, Receiver(model="irn-x2", weights=weights(2)).restore(path).rgb)
+
+
+def test_given_model_keeps_the_latent_of_its_weights(tmp_path, make_picture, shipped):
+    """The latent is a policy of the weights: that of other weights would spoil the picture."""
+    path = write_lr(tmp_path / "photo.lr.png", downscale_picture(make_picture(24, 24), hcd.load("irn-x2"), "plain"))
+    wanted = Receiver().restore(path).rgb
+    info = read_lr(path)[1]
+    foreign = {"version": 1, **asdict(info), "weights": "0" * 16, "latent": "gaussian:0"}
+    assert torch.equal(Receiver(model="irn-x2").restore(with_text(path, json.dumps(foreign))).rgb, wanted)
 
 
 def test_info_is_that_of_the_original(make_picture):
     info = downscale_picture(make_picture(20, 33, gray=True), hcd.load("bicubic-x4"), "plain").info
     assert info == LRInfo(model="bicubic-x4", weights="", scale=4, width=33, height=20, latent="zeros", gray=True)
-
-
-def test_pick_device():
-    assert pick_device("cpu") == "cpu"
-    assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.parametrize("name", ["cpuu", "", "cuda:99", "cpu:x", "meta"])
-def test_device_that_is_not_there(name):
-    with pytest.raises(UsageError, match=f"device '{name}'"):
-        pick_device(name)
-
-
-@pytest.mark.parametrize("scale", [2, 4])
-def test_crop_keeps_the_top_left(make_picture, scale):
-    original = make_picture(21, 35, alpha=True)
-    cropped = crop_to_multiple(original, scale)
-    assert cropped.rgb.shape[-2:] == cropped.alpha.shape[-2:] == (20, 34 if scale == 2 else 32)
-    assert torch.equal(cropped.rgb, original.rgb[..., : cropped.height, : cropped.width])
-    assert torch.equal(cropped.alpha, original.alpha[..., : cropped.height, : cropped.width])

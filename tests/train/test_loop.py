@@ -164,12 +164,29 @@ def test_nothing_is_left_beside_checkpoint_and_weights(recipe, patches, tmp_path
     assert names(tmp_path / "new" / "folder") == ["tiny.checkpoint.pt", "tiny.safetensors"]
 
 
+class Spoiled:
+    """Patches that are no numbers."""
+
+    def __init__(self, patches):
+        self.scale, self._patches = patches.scale, patches
+
+    def batch(self, count, *, seed, step):
+        hr, lr = self._patches.batch(count, seed=seed, step=step)
+        return hr * math.nan, lr
+
+
+def test_checkpoint_of_another_recipe_is_not_continued(recipe, patches, tmp_path):
+    train(recipe, patches, tmp_path, time_limit=0)
+    with pytest.raises(TrainingError, match=r"tiny\.checkpoint\.pt: .*another recipe"):
+        train(replace(recipe, learning_rate=1e-5), patches, tmp_path)
+
+
 def test_loss_that_is_no_number_stops_the_run(recipe, patches, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(recipe, patches, tmp_path, checkpoint_every=-1, on_step=stop_after(3))
     before = (tmp_path / "tiny.checkpoint.pt").read_bytes()
     with pytest.raises(TrainingError, match=r"loss nan at step 2; last good checkpoint: .*tiny\.checkpoint\.pt"):
-        train(replace(recipe, lr_weight=math.nan), patches, tmp_path)
+        train(recipe, Spoiled(patches), tmp_path)
     assert (tmp_path / "tiny.checkpoint.pt").read_bytes() == before
 
 

@@ -10,32 +10,30 @@ from pathlib import Path
 import click
 
 from hcd.errors import HcdError, UsageError, printable
+from hcd.image import SUFFIXES, list_pictures
 
 
-def plan(
-    inputs: Sequence[Path], out: Path, rename: Callable[[Path], str], suffixes: Sequence[str]
-) -> list[tuple[Path, Path]]:
+def plan(inputs: Sequence[Path], out: Path, rename: Callable[[Path], str]) -> list[tuple[Path, Path]]:
     """Pairs of input and output. Folders among the inputs stand for the pictures directly inside them.
 
     One input file and an ``out`` with a picture suffix name the output itself; else ``out`` is a folder.
 
     Raises:
-        UsageError: two inputs would be written to one file, or an input onto itself.
+        UsageError: two inputs would be written to one file, or one over an input, or a folder holds no picture.
     """
     files: list[Path] = []
     for path in inputs:
         # os.path's answers are False where a name is too long or a link leads to itself; reading tells why.
         if os.path.isdir(path):
-            found = sorted(f for f in path.iterdir() if f.suffix.lower() in suffixes)
-            if not found:
-                raise UsageError(f"{path}: holds no picture ({', '.join(suffixes)})")
-            files.extend(found)
+            files.extend(list_pictures(path))
         else:
             files.append(path)
-    if len(files) == 1 and out.suffix.lower() in suffixes and not os.path.isdir(out):
+    if os.path.isdir(out) or out.suffix.lower() not in SUFFIXES:
+        pairs = [(file, out / rename(file)) for file in files]
+    elif len(files) == 1:
         pairs = [(files[0], out)]
     else:
-        pairs = [(file, out / rename(file)) for file in files]
+        raise UsageError(f"{out}: {len(files)} inputs need a folder; leave the suffix out")
     sources = {os.path.realpath(source): source for source in files}
     taken: dict[Path, Path] = {}
     for source, target in pairs:
@@ -62,6 +60,12 @@ def run(pairs: Sequence[tuple[Path, Path]], work: Callable[[Path, Path], None], 
             text = str(error)
             named = text if str(source) in text or str(target) in text else f"{source}: {text}"
             click.echo(printable(f"Error: {named}"), err=True)
+        except Exception as error:
+            if debug:
+                raise
+            failures += 1
+            text = f"Error: {source}: unexpected {type(error).__name__}: {error}; run 'hcd --debug …' to see where"
+            click.echo(printable(text), err=True)
     if failures:
         if len(pairs) > 1:
             click.echo(f"{failures} of {len(pairs)} inputs failed; the others are done", err=True)

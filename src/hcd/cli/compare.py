@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hcd.cli.options import given, model_options, path_argument, preset_option, solver_options
+from hcd.cli.options import (
+    given,
+    json_flag,
+    load_model,
+    model_options,
+    out_option,
+    path_argument,
+    preset_option,
+    solver_options,
+)
 
 if TYPE_CHECKING:
     from hcd.evaluate import Comparison
 
 
-@click.command("compare")
+@click.command("compare", short_help="Compare plain and collaborative on one picture.")
 @path_argument("source", metavar="IN")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the page and its pictures."
-)
+@out_option("Folder for the page and its pictures.")
 @model_options("irn-x4")
 @preset_option("balanced")
 @solver_options
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_flag("Print the figures as JSON.")
 def command(
     source: Path,
     out: Path,
@@ -33,19 +40,16 @@ def command(
     **solver: Any,
 ) -> None:
     """Downscale and rebuild IN plainly and collaboratively; write pictures, difference maps and index.html."""
-    from hcd import load
     from hcd.cli.progress import solve_progress
     from hcd.collab import get_settings
     from hcd.evaluate import compare
     from hcd.image import read_picture
-    from hcd.pipeline import pick_device
 
     settings = given(**solver)
     configured = get_settings(preset, **settings)
-    device = pick_device(device)
-    rescaler = load(model, weights=weights, device=device)
+    rescaler, device = load_model(model, weights, device)
     picture = read_picture(source)
-    steps = configured.steps_hr + configured.steps_lr
+    steps = configured.evaluations
     with solve_progress(steps) as progress:
         progress.start(source.name, steps)
         comparison = compare(

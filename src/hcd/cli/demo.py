@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 
-@click.command("demo")
+@click.command("demo", short_help="Run it all on a photograph.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("hcd-demo"), show_default=True, help="Output folder."
 )
-@click.option("--model", default="irn-x4", show_default=True)
+@click.option("--model", default="irn-x4", show_default=True, help="Model name, see 'hcd models'.")
 def command(out: Path, model: str) -> None:
     """Downscale, rebuild and compare a photograph (scikit-image's cat, extra [demo])."""
     from hcd import load
@@ -28,7 +28,7 @@ def command(out: Path, model: str) -> None:
         raise MissingDependencyError("demo: needs scikit-image; install it with pip install 'hcd[demo]'") from error
     photograph = Path(skimage.__file__).parent / "data" / "chelsea.png"
     rescaler = load(model)
-    steps = get_settings("balanced").steps_lr
+    steps = get_settings("balanced").evaluations
     with solve_progress(steps) as progress:
         progress.start(photograph.name, steps)
         comparison = compare(read_picture(photograph), "chelsea.png", rescaler, out, on_evaluation=progress.evaluation)

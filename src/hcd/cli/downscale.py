@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hcd.cli.options import given, model_options, path_argument, preset_option, solver_options
+from hcd.cli.options import (
+    given,
+    json_flag,
+    load_model,
+    model_options,
+    out_option,
+    path_argument,
+    preset_option,
+    solver_options,
+)
 
 
-@click.command("downscale")
+@click.command("downscale", short_help="Make small pictures.")
 @path_argument("inputs", nargs=-1, required=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Output file, or folder for many.")
-@click.option("--format", "kind", type=click.Choice(["png", "webp"]), default="png", show_default=True)
+@out_option("Output file, or folder for many.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["png", "webp"]),
+    default="png",
+    show_default=True,
+    help="Of the files in an output folder.",
+)
 @model_options("irn-x4")
 @preset_option("balanced")
 @solver_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
+@json_flag("Print one JSON object per picture.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -35,24 +49,23 @@ def command(
     **solver: Any,
 ) -> None:
     """Downscale pictures (files or folders) to small PNG or WebP files that 'hcd upscale' rebuilds."""
-    from hcd import load
     from hcd.cli import batch
     from hcd.cli.progress import solve_progress
     from hcd.collab import get_settings
     from hcd.errors import UsageError
+    from hcd.evaluate import json_text
     from hcd.files import write_atomically
-    from hcd.image import LOSSLESS_SUFFIXES, SUFFIXES, encode_lr, read_picture
-    from hcd.pipeline import downscale_picture, pick_device
+    from hcd.image import LOSSLESS_SUFFIXES, encode_lr, read_picture
+    from hcd.pipeline import downscale_picture
 
     settings = given(**solver)
     configured = get_settings(preset, **settings)
-    steps = configured.steps_hr + configured.steps_lr
-    pairs = batch.plan(inputs, out, lambda path: f"{path.stem}.lr.{kind}", SUFFIXES)
+    steps = configured.evaluations
+    pairs = batch.plan(inputs, out, lambda path: f"{path.stem}.lr.{kind}")
     for _, target in pairs:
         if target.suffix.lower() not in LOSSLESS_SUFFIXES:
             raise UsageError(f"{target}: an LR file is {' or '.join(LOSSLESS_SUFFIXES)}; change the suffix")
-    device = pick_device(device)
-    rescaler = load(model, weights=weights, device=device)
+    rescaler, device = load_model(model, weights, device)
 
     with solve_progress(steps * len(pairs)) as progress:
 
@@ -78,14 +91,9 @@ def command(
                 "grad_evals": result.grad_evals,
                 "seconds": round(result.seconds, 3),
             }
-            progress.print(_json(facts) if as_json else _line(picture.width, picture.height, facts))
+            progress.print(json_text(facts, indent=None) if as_json else _line(picture.width, picture.height, facts))
 
         batch.run(pairs, work, debug=ctx.find_root().params["debug"])
-
-
-def _json(facts: dict[str, Any]) -> str:
-    """One line of standard JSON, which has no infinity."""
-    return json.dumps({k: None if v == math.inf else v for k, v in facts.items()}, allow_nan=False)
 
 
 def _line(width: int, height: int, facts: dict[str, Any]) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hcd.cli.options import given, model_options, path_argument, solver_options
+from hcd.cli.options import given, load_model, model_options, path_argument, solver_options
 
 if TYPE_CHECKING:
     from hcd.evaluate import Report, Row
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Measure on a folder of pictures.")
 @path_argument("folder", metavar="DIR")
 @model_options("irn-x4")
 @click.option("--presets", default="plain,paper,balanced", show_default=True, help="Comma-separated presets.")
@@ -32,18 +32,15 @@ def command(
     **solver: Any,
 ) -> None:
     """Measure a model and presets on every picture in DIR, on the decoded 8-bit LR files."""
-    from hcd import load
     from hcd.cli.progress import solve_progress
     from hcd.evaluate import evaluate_folder, json_text
     from hcd.files import write_atomically
-    from hcd.image import SUFFIXES
-    from hcd.pipeline import pick_device
+    from hcd.image import list_pictures
 
     names = [name.strip() for name in presets.split(",") if name.strip()]
     settings = given(**solver)
-    device = pick_device(device)
-    rescaler = load(model, weights=weights, device=device)
-    pictures = sum(f.suffix.lower() in SUFFIXES for f in folder.iterdir()) if folder.is_dir() else 0
+    rescaler, device = load_model(model, weights, device)
+    pictures = len(list_pictures(folder))
     with solve_progress(pictures * _evaluations(names, settings)) as progress:
 
         def show(row: Row) -> None:
@@ -75,7 +72,7 @@ def _evaluations(presets: list[str], settings: dict[str, Any]) -> int:
     from hcd.collab import get_settings
 
     configured = [get_settings(p, **({} if p == "plain" else settings)) for p in presets]
-    return sum(c.steps_hr + c.steps_lr for c in configured)
+    return sum(c.evaluations for c in configured)
 
 
 def _print(report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 
 import click
@@ -35,7 +36,8 @@ class _LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            if ctx.params["debug"]:
+            closed_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
+            if ctx.params["debug"] or closed_pipe:  # click ends quietly where nobody reads on
                 raise
             text = f"Error: unexpected {type(error).__name__}: {error}; run 'hcd --debug …' to see where"
             click.echo(printable(text), err=True)

@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command("models")
+@click.command("models", short_help="List the models.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(name: str | None, as_json: bool) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from hcd.rescaler import Rescaler
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,14 +46,28 @@ def solver_options(command: F) -> F:
             type=click.Choice(["collaborative", "adversarial"]),
             help="adversarial makes the reconstruction worse instead of better.",
         ),
-        click.option("--max-change", type=int, help="Largest change of an LR sample against plain, in gray levels."),
-        click.option("--max-seconds", type=float, help="Stop after this time with the best found so far."),
-        click.option("--target-psnr", type=float, help="Stop once the restored picture reaches this (RGB, dB)."),
+        click.option("--max-change", type=int, help="Largest change against the plain LR, in gray levels."),
+        click.option(
+            "--max-seconds", type=float, help="Stop each picture after this time, with what was found so far."
+        ),
+        click.option(
+            "--target-psnr",
+            type=float,
+            help="Stop at this PSNR of the restored picture (RGB, dB, before the last rounding).",
+        ),
         click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage."),
         click.option("--steps-hr", type=int, help="Gradient evaluations of the HR stage."),
     ):
         command = option(command)
     return command
+
+
+def out_option(text: str) -> Callable[[F], F]:
+    return click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=text)
+
+
+def json_flag(text: str) -> Callable[[F], F]:
+    return click.option("--json", "as_json", is_flag=True, help=text)
 
 
 def preset_option(default: str) -> Callable[[F], F]:
@@ -60,3 +77,11 @@ def preset_option(default: str) -> Callable[[F], F]:
 def given(**settings: Any) -> dict[str, Any]:
     """The settings that were given on the command line."""
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def load_model(model: str, weights: Path | None, device: str) -> tuple[Rescaler, str]:
+    """The model of these options, and the device that it is on."""
+    from hcd.zoo import load, pick_device
+
+    device = pick_device(device)
+    return load(model, weights=weights, device=device), device

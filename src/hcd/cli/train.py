@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hcd.train import Progress
 
 
-@click.command("train")
+@click.command("train", short_help="Train weights.")
 @click.argument("recipe")
 @click.option(
     "--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder of pictures; repeatable."

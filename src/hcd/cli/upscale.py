@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from hcd.cli.options import model_options, path_argument
+from hcd.cli.options import json_flag, model_options, out_option, path_argument
 
 
-@click.command("upscale")
+@click.command("upscale", short_help="Rebuild the large pictures.")
 @path_argument("inputs", nargs=-1, required=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Output file, or folder for many.")
+@out_option("Output file, or folder for many.")
 @model_options(None)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
+@json_flag("Print one JSON object per picture.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -30,10 +30,11 @@ def command(
     from hcd.cli import batch
     from hcd.errors import printable
     from hcd.files import write_atomically
-    from hcd.image import SUFFIXES, encode
-    from hcd.pipeline import Receiver, pick_device
+    from hcd.image import encode
+    from hcd.pipeline import Receiver
+    from hcd.zoo import pick_device
 
-    pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png", SUFFIXES)
+    pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png")
     receiver = Receiver(model=model, weights=weights, device=pick_device(device))
 
     def work(source: Path, target: Path) -> None:

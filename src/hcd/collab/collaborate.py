@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hcd.collab.memory import check_memory
 from hcd.collab.objective import Reconstruction
 from hcd.collab.region import Region
 from hcd.collab.result import Evaluation, Result, Sample
@@ -53,14 +54,17 @@ def collaborate(
     Raises:
         ShapeError: not a floating point ``[N, 3, H, W]`` tensor, or values outside [0, 1].
         UsageError: unknown preset or setting.
+        PictureTooLargeError: one gradient evaluation would not fit into memory.
 
     Source: Xu et al., "Hierarchical Collaborative Downscaling", ICCV 2023 (arXiv 2211.10643), algorithm 1.
     """
     configured = get_settings(preset, **settings)
-    hr = hr.detach()
     _check(hr)
-    run = _Run(model, configured, on_evaluation, time.monotonic())
-    samples = [run.solve(index, hr[index : index + 1]) for index in range(len(hr))]
+    # The caller may be in inference mode, whose tensors can take no part in a gradient.
+    with torch.inference_mode(False):
+        hr = hr.detach().clone()
+        run = _Run(model, configured, on_evaluation, time.monotonic())
+        samples = [run.solve(index, hr[index : index + 1]) for index in range(len(hr))]
     return Result.of(samples, run.history, time.monotonic() - run.started)
 
 
@@ -70,7 +74,7 @@ def _check(hr: Tensor) -> None:
             f"collaborate: got {hr.dtype} of shape {tuple(hr.shape)}, needs floating point [N, 3, H, W] "
             "with every size at least 1"
         )
-    low, high = float(hr.min()), float(hr.max())
+    low, high = float(hr.detach().min()), float(hr.detach().max())
     if not (low >= 0 and high <= 1):
         raise ShapeError(f"collaborate: got values from {low:g} to {high:g}, needs RGB in [0, 1]; divide by 255 first?")
 
@@ -93,6 +97,8 @@ class _Run:
         plain_lr = quantize(self.model.downscale(hr))
         generator = torch.Generator().manual_seed(settings.seed)
 
+        if settings.evaluations:
+            check_memory(hr, self.model, through_downscale=settings.steps_hr > 0)
         collaborative_hr = self._hr_stage(index, hr, objective, generator)
         lr_start = quantize(self.model.downscale(collaborative_hr)) if settings.steps_hr else plain_lr
         region = self._lr_region(lr_start, plain_lr)
@@ -101,7 +107,7 @@ class _Run:
 
         restored = plain_restored = None
         kept_plain = False
-        if settings.steps_hr or settings.steps_lr:
+        if settings.evaluations:
             restored, plain_restored = self._restored_psnr(lr, hr), self._restored_psnr(plain_lr, hr)
             # "not ≥" rather than "<": a NaN is worse than plain.
             kept_plain = settings.never_worse and sign > 0 and not restored >= plain_restored

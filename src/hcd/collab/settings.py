@@ -48,6 +48,11 @@ class Settings:
     max_seconds: float = math.inf
     seed: int = 0
 
+    @property
+    def evaluations(self) -> int:
+        """Gradient evaluations of both stages, at most."""
+        return self.steps_hr + self.steps_lr
+
     def __post_init__(self) -> None:
         if not (_is_count(self.steps_hr) and _is_count(self.steps_lr)):
             raise UsageError(f"steps_hr {self.steps_hr}, steps_lr {self.steps_lr}: must be whole numbers, 0 or more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -10,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from PIL import Image
 from torch import Tensor
 
 from hcd.collab import Evaluation
 from hcd.errors import UsageError
 from hcd.evaluate.jsontext import json_text
 from hcd.files import write_atomically
-from hcd.image import Picture, encode, encode_lr, to_picture
+from hcd.image import Picture, decode_lr, encode, encode_lr
 from hcd.metrics import psnr, ssim
 from hcd.ops import quantize
 from hcd.pipeline import downscale_picture, upscale_picture
@@ -95,8 +93,8 @@ def compare(
             **({} if name == "plain" else settings),
         )
         data = encode_lr(small.picture, small.info)
-        decoded = to_picture(Image.open(io.BytesIO(data)), folder / f"{name}.lr.png")
-        restored = upscale_picture(decoded, model, small.info, device=device)
+        decoded, info = decode_lr(data, folder / f"{name}.lr.png")
+        restored = upscale_picture(decoded, model, info, device=device)
         pictures[name] = decoded.rgb
         files[f"{name}.lr.png"] = data
         files[f"{name}.png"] = encode(restored, ".png")

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 
-def json_text(value: Any) -> str:
-    """Indented standard JSON of nested dictionaries, lists and figures.
+def json_text(value: Any, *, indent: int | None = 1) -> str:
+    """Standard JSON of nested dictionaries, lists and figures; on one line without ``indent``.
 
     >>> json_text({"psnr": math.inf})
     '{\\n "psnr": null\\n}'
     """
-    return json.dumps(_finite(value), indent=1, allow_nan=False)
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from hcd.collab import Evaluation, get_settings
-from hcd.errors import ImageError, UsageError
-from hcd.image import SUFFIXES, Picture, encode_lr, read_picture, to_picture
+from hcd.errors import ImageError, PictureTooLargeError, UsageError
+from hcd.image import Picture, decode_lr, encode_lr, list_pictures, read_picture
 from hcd.metrics import psnr, ssim
 from hcd.ops import quantize, resize_bicubic
-from hcd.pipeline import crop_to_multiple, downscale_picture, upscale_picture
+from hcd.pipeline import downscale_picture, upscale_picture
 from hcd.rescaler import Rescaler
 
 
@@ -92,11 +89,7 @@ def evaluate_folder(
     Raises:
         UsageError: no such folder, no picture in it, or an unknown preset.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; give a folder of pictures")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UsageError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
+    files = list_pictures(folder)
     if not presets:
         raise UsageError("presets: none given; name at least one")
     for preset in presets:
@@ -105,7 +98,7 @@ def evaluate_folder(
     failed: list[tuple[str, str]] = []
     for file in files:
         try:
-            picture = crop_to_multiple(_opaque(read_picture(file)), model.scale)
+            picture = _benchmark_picture(file, model.scale)
             if min(picture.width, picture.height) < 11 + 2 * model.scale:
                 raise ImageError(f"{file}: too small to evaluate at scale {model.scale}; leave it out")
         except ImageError as error:
@@ -115,9 +108,14 @@ def evaluate_folder(
             if on_start is not None:
                 on_start(file.name, preset)
             overrides = {} if preset == "plain" else settings
-            rows.append(_measure(file.name, picture, model, preset, device, on_evaluation, overrides))
+            try:
+                row = _measure(file.name, picture, model, preset, device, on_evaluation, overrides)
+            except PictureTooLargeError as error:
+                failed.append((file.name, f"{file}: {error}"))
+                continue
+            rows.append(row)
             if on_row is not None:
-                on_row(rows[-1])
+                on_row(row)
     return Report(model=model.name, scale=model.scale, rows=tuple(rows), failed=tuple(failed))
 
 
@@ -132,8 +130,8 @@ def _measure(
 ) -> Row:
     small = downscale_picture(picture, model, preset, device=device, on_evaluation=on_evaluation, **settings)
     data = encode_lr(small.picture, small.info)
-    decoded = to_picture(Image.open(io.BytesIO(data)), Path(name))
-    restored = upscale_picture(decoded, model, small.info, device=device)
+    decoded, info = decode_lr(data, Path(name))
+    restored = upscale_picture(decoded, model, info, device=device)
     bicubic = quantize(resize_bicubic(picture.rgb, Fraction(1, model.scale)))
     border = model.scale
     return Row(
@@ -149,9 +147,11 @@ def _measure(
     )
 
 
-def _opaque(picture: Picture) -> Picture:
-    """The color channels alone: what the figures are about."""
-    return Picture(rgb=picture.rgb)
+def _benchmark_picture(file: Path, scale: int) -> Picture:
+    """As the protocols read it: no alpha, gray as three channels, cut right and bottom to a multiple of the scale."""
+    rgb = read_picture(file).rgb
+    height, width = (side - side % scale for side in rgb.shape[-2:])
+    return Picture(rgb=rgb[..., :height, :width])
 
 
 def _mean(rows: Sequence[Row], preset: str, name: str) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hcd.errors import MetadataError
 from hcd.image.encode import encode, read_comment
 from hcd.image.picture import Picture
-from hcd.image.read import open_image, to_picture
+from hcd.image.read import decode_image, open_image, to_picture
 
 _KEYWORD = "hcd"
 _VERSION = 1
@@ -66,7 +69,15 @@ def read_lr(path: Path) -> tuple[Picture, LRInfo | None]:
         ImageError: the picture cannot be read.
         MetadataError: there is information, and it is damaged, of a later version, or contradicts the picture.
     """
-    image = open_image(path)
+    return _lr_of(open_image(path), path)
+
+
+def decode_lr(data: bytes, path: Path) -> tuple[Picture, LRInfo | None]:
+    """As :func:`read_lr`, from the bytes of a file; ``path`` is for error messages."""
+    return _lr_of(decode_image(io.BytesIO(data), path), path)
+
+
+def _lr_of(image: Image.Image, path: Path) -> tuple[Picture, LRInfo | None]:
     text = read_comment(image, _KEYWORD)
     picture = to_picture(image, path)
     if text is None:

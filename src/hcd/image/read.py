@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from hcd.errors import ImageError
+from hcd.errors import ImageError, UsageError
 from hcd.image.picture import Picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -32,7 +32,24 @@ _UPRIGHT = {
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, TypeError, IndexError, OverflowError)
 
 
-def read_picture(path: Path) -> Picture:
+def list_pictures(folder: Path) -> list[Path]:
+    """The files directly inside a folder that are named as pictures, sorted.
+
+    Raises:
+        UsageError: no such folder, no permission, or no picture in it.
+    """
+    try:
+        found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be listed ({error.strerror or error}); give a folder of pictures"
+        ) from error
+    if not found:
+        raise UsageError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read_picture(path: str | Path) -> Picture:
     """Read PNG, JPEG, WebP, BMP or TIFF into tensors.
 
     EXIF orientation is applied. Gray, palette and 1-bit files become RGB; alpha and palette transparency
@@ -41,6 +58,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError: not there, not readable, damaged, too large, or of a kind that is not supported.
     """
+    path = Path(path)
     return to_picture(open_image(path), path)
 
 
@@ -58,11 +76,16 @@ def open_image(path: Path) -> Image.Image:
         raise ImageError(f"{path}: no such file")
     if not regular:
         raise ImageError(f"{path}: not a regular file; give a picture")
+    return decode_image(path, path)
+
+
+def decode_image(source: Path | BinaryIO, path: Path) -> Image.Image:
+    """As :func:`open_image`, from a path or an open file; ``path`` is for error messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 image.load()
                 turn = _UPRIGHT.get(exif_value(image, _EXIF_ORIENTATION))
                 return image.copy() if turn is None else image.transpose(turn)

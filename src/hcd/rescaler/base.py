@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from hcd.errors import ShapeError
 from hcd.ops import pad_to_multiple
 
 
-class Rescaler(nn.Module):
+class Rescaler(nn.Module, ABC):
     """Downscales HR to LR and upscales LR to HR; both maps are deterministic and differentiable.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -47,5 +48,12 @@ class LatentPolicy:
         count, _, height, width = like.shape
         if self.seed is None:
             return like.new_zeros((count, channels, height, width))
-        noise = gaussian_field(self.seed, channels, height, width).to(device=like.device, dtype=like.dtype)
+        noise = _noise(self.seed, channels, height, width, like.device, like.dtype)
         return torch.broadcast_to(noise, (count, channels, height, width))
+
+
+@functools.lru_cache(maxsize=1)
+def _noise(seed: int, channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The same for every evaluation of a picture; made outside of inference mode, since gradients may need it."""
+    with torch.inference_mode(False):
+        return gaussian_field(seed, channels, height, width).to(device=device, dtype=dtype)

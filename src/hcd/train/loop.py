@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -81,6 +80,8 @@ def train(
     if checkpoint.exists():
         try:
             state = torch.load(checkpoint, weights_only=True)
+            if state["recipe"] != _recipe_text(recipe):
+                raise ValueError("it was made by another recipe")
             net.load_state_dict(state["net"])
             ema.load_state_dict(state["ema"])
             optimizer.load_state_dict(state["optimizer"])
@@ -96,7 +97,7 @@ def train(
     def save() -> None:
         state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
         buffer = io.BytesIO()
-        torch.save({**state, "step": step, "seconds": seconds}, buffer)
+        torch.save({**state, "recipe": _recipe_text(recipe), "step": step, "seconds": seconds}, buffer)
         # Weights first: a checkpoint of the last step then means that the weights of the last step are there.
         write_atomically(weights, _weights(ema, recipe, step, seconds))
         write_atomically(checkpoint, buffer.getvalue())
@@ -159,7 +160,16 @@ def _update_ema(ema: nn.Module, net: nn.Module, decay: float) -> None:
 
 
 def _weights(net: IRN, recipe: Recipe, step: int, seconds: float) -> bytes:
-    metadata: dict[str, Any] = {"architecture": "irn", "latent": "zeros", "steps": step, "seconds": round(seconds)}
-    metadata |= {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "recipe": asdict(recipe)}
-    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    return save({key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}, metadata=text)
+    metadata = {
+        "architecture": "irn",
+        "latent": "zeros",
+        "recipe": _recipe_text(recipe),
+        "steps": str(step),
+        "seconds": str(round(seconds)),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+    return save({key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}, metadata=metadata)
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe), sort_keys=True)

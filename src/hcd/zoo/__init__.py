@@ -1,7 +1,7 @@
 """Names → rescalers: the registry, shipped weights and checkpoint formats."""
 
 from hcd.zoo.checkpoints import Checkpoint, hash_file, read_checkpoint, read_metadata
-from hcd.zoo.registry import ModelEntry, get_entry, load, model_entries, shipped_hash
+from hcd.zoo.registry import ModelEntry, get_entry, load, model_entries, pick_device, shipped_hash
 
 __all__ = [
     "Checkpoint",
@@ -10,6 +10,7 @@ __all__ = [
     "hash_file",
     "load",
     "model_entries",
+    "pick_device",
     "read_checkpoint",
     "read_metadata",
     "shipped_hash",

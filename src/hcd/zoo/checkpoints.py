@@ -66,7 +66,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def hash_file(path: Path) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a file."""
+    """First 16 hexadecimal digits of the SHA-256 of a weights file.
+
+    Raises:
+        WeightsError: no such file.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check the path given as weights")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

@@ -75,6 +75,22 @@ def get_entry(name: str) -> ModelEntry:
     return _ENTRIES[name]
 
 
+def pick_device(name: str) -> str:
+    """``auto`` → ``cuda`` where there is one, else ``cpu``; other names are checked and returned.
+
+    Raises:
+        UsageError: PyTorch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"device '{name}': not available here ({reason}); use auto or cpu") from error
+    return name
+
+
 def load(name: str, *, weights: str | Path | None = None, latent: str | None = None, device: str = "cpu") -> Rescaler:
     """A frozen rescaler, ready to use.
 
@@ -84,14 +100,15 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
         weights: an official checkpoint or this project's ``.safetensors``; default: the shipped weights.
         latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (official IRN weights,
             which were trained with noise there: ``gaussian:0``).
-        device: where the weights go, as PyTorch names it.
+        device: where the weights go, as PyTorch names it, or ``auto``.
 
     Raises:
         ModelError: unknown name, or no weights ship for it and none were given.
         WeightsError: the file cannot be read or does not fit the model.
-        UsageError: unknown latent policy, or weights for a model that has none.
+        UsageError: unknown latent policy, weights for a model that has none, or no such device.
     """
     entry = get_entry(name)
+    device = pick_device(device)
     if entry.architecture == "bicubic":
         if weights is not None:
             raise UsageError(f"{name}: has no weights; leave {weights} out")
