@@ -300,13 +300,13 @@ def test_unknown_override_fails_at_once():
 
 def test_weights_alone_serve_the_files_that_were_made_with_them(tmp_path, make_picture, weights):
     """As with official checkpoints, which do not ship."""
-    original, path = make_picture(21, 30), tmp_path / "photo.lr.png"
-    write_lr(path, downscale_picture(original, hcd.load("irn-x2", weights=weights(2)), "plain"))
+    original, path, file = make_picture(21, 30), tmp_path / "photo.lr.png", weights(2)
+    write_lr(path, downscale_picture(original, hcd.load("irn-x2", weights=file), "plain"))
     with pytest.raises(ModelError, match=r"photo\.lr\.png: .*not the installed ones"):
         Receiver(weights=weights(2, seed=1)).restore(path)
-    restored = Receiver(weights=weights(2)).restore(path)
+    restored = Receiver(weights=file).restore(path)
     assert (restored.height, restored.width) == (21, 30)
-    assert torch.equal(restored.rgb, Receiver(model="irn-x2", weights=weights(2)).restore(path).rgb)
+    assert torch.equal(restored.rgb, Receiver(model="irn-x2", weights=file).restore(path).rgb)
 
 
 def test_given_model_keeps_the_latent_of_its_weights(tmp_path, make_picture, shipped):
