@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hcd.cli.batch import plan
+from hcd.cli.batch import plan, run
 from hcd.errors import UsageError
 
 SUFFIXES = (".png", ".jpg")
@@ -56,3 +56,23 @@ def test_result_that_would_overwrite_another_input(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(UsageError, match=r"a\.lr\.png"):
         paired([tmp_path / "a.png", tmp_path / "a.lr.png"], tmp_path)
+
+
+def test_unexpected_error_spares_the_other_inputs(tmp_path, capsys):
+    done = []
+
+    def work(source, target):
+        if source.name == "bad.png":
+            raise RuntimeError("a slip")
+        done.append(source.name)
+
+    pairs = [(Path(name), tmp_path / name) for name in ("bad.png", "good.png")]
+    with pytest.raises(SystemExit) as ended:
+        run(pairs, work, debug=False)
+    assert ended.value.code == 1
+    assert done == ["good.png"]
+    shown = capsys.readouterr().err
+    assert "bad.png: unexpected RuntimeError: a slip" in shown
+    assert "1 of 2 inputs failed" in shown
+    with pytest.raises(RuntimeError):
+        run(pairs, work, debug=True)
