@@ -108,7 +108,7 @@ class Receiver:
                 raise
             picture, info = read_picture(path), None
         if self._model is not None:
-            model = self._load(self._model, self._weights)
+            model = self._given(self._model, info)
             if info is not None and info.scale != model.scale:
                 info = None
         elif info is not None:
@@ -118,6 +118,16 @@ class Receiver:
                 f"{path}: carries no hcd metadata, so the model that made it is unknown; name one with --model"
             )
         return upscale_picture(picture, model, info, device=self._device)
+
+    def _given(self, name: str, info: LRInfo | None) -> Rescaler:
+        """The given model. A latent policy belongs to weights: the file's counts where it was made with these."""
+        model = self._load(name, self._weights)
+        if info is None or info.weights != model.weights_hash or info.latent == model.latent:
+            return model
+        try:
+            return self._load(name, self._weights, info.latent)
+        except UsageError:  # no policy at all; the model was given so that damaged metadata do not matter
+            return model
 
     def _named(self, path: Path, info: LRInfo) -> Rescaler:
         """The model that a file names, with its weights and the latent policy that it was solved for."""

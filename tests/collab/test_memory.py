@@ -26,8 +26,12 @@ def test_picture_that_cannot_fit_is_refused(monkeypatch):
     model, hr = make_tiny_irn(2), torch.rand(1, 3, 128, 128)
     needed = 128 * 128 * bytes_per_pixel(model, through_downscale=False)
     monkeypatch.setattr(memory, "_memory", lambda device: int(needed))
+    sides, downscale = [], model.downscale
+    monkeypatch.setattr(model, "downscale", lambda picture: sides.append(picture.shape[-1]) or downscale(picture))
     with pytest.raises(PictureTooLargeError, match="128×128 pixels need about"):
         hcd.collaborate(hr, model, "fast")
+    # Refused before anything was done at its full size.
+    assert max(sides) < 128
     assert hcd.collaborate(hr, model, "plain").lr.shape == (1, 3, 64, 64)
     monkeypatch.setattr(memory, "_memory", lambda device: int(2 * needed))
     assert hcd.collaborate(hr, model, "fast", steps_lr=1).grad_evals == 1

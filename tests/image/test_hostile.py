@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hcd.errors import HcdError, ImageError
-from hcd.image import LRInfo, Picture, encode_lr, read_lr, read_picture, to_picture
+from hcd.image import LRInfo, Picture, encode_lr, read_lr, read_picture
+from hcd.image.read import to_picture
 from tests.image.samples import chunk, noise, png, saved, with_valid_checksums
 
 

@@ -309,6 +309,16 @@ def test_weights_alone_serve_the_files_that_were_made_with_them(tmp_path, make_p
     assert torch.equal(restored.rgb, Receiver(model="irn-x2", weights=file).restore(path).rgb)
 
 
+def test_given_model_takes_the_latent_that_its_weights_were_solved_with(tmp_path, make_picture, weights):
+    file = weights(2)
+    sender = hcd.load("irn-x2", weights=file, latent="gaussian:5")
+    path = write_lr(tmp_path / "photo.lr.png", downscale_picture(make_picture(24, 24), sender, "plain"))
+    restored = Receiver(model="irn-x2", weights=file).restore(path).rgb
+    assert torch.equal(restored, Receiver(weights=file).restore(path).rgb)
+    zeros = upscale_picture(read_lr(path)[0], hcd.load("irn-x2", weights=file), read_lr(path)[1]).rgb
+    assert not torch.equal(restored, zeros)
+
+
 def test_given_model_keeps_the_latent_of_its_weights(tmp_path, make_picture, shipped):
     """The latent is a policy of the weights: that of other weights would spoil the picture."""
     path = write_lr(tmp_path / "photo.lr.png", downscale_picture(make_picture(24, 24), hcd.load("irn-x2"), "plain"))

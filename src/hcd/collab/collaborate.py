@@ -94,11 +94,11 @@ class _Run:
         settings = self.settings
         sign = -1 if settings.direction == "adversarial" else 1
         objective = Reconstruction(hr=hr, model=self.model, sign=sign)
-        plain_lr = quantize(self.model.downscale(hr))
         generator = torch.Generator().manual_seed(settings.seed)
-
         if settings.evaluations:
             check_memory(hr, self.model, through_downscale=settings.steps_hr > 0)
+
+        plain_lr = quantize(self.model.downscale(hr))
         collaborative_hr = self._hr_stage(index, hr, objective, generator)
         lr_start = quantize(self.model.downscale(collaborative_hr)) if settings.steps_hr else plain_lr
         region = self._lr_region(lr_start, plain_lr)

@@ -1,9 +1,9 @@
 """Files ↔ tensors: reading, orientation, alpha, writing, and the LR file with its metadata."""
 
-from hcd.image.encode import LOSSLESS_SUFFIXES, encode, read_comment
+from hcd.image.encode import LOSSLESS_SUFFIXES, encode
 from hcd.image.lrfile import LRInfo, decode_lr, encode_lr, read_lr
 from hcd.image.picture import Picture, downscale_alpha, upscale_alpha
-from hcd.image.read import SUFFIXES, list_pictures, open_image, read_picture, to_picture
+from hcd.image.read import SUFFIXES, list_pictures, read_picture
 
 __all__ = [
     "LOSSLESS_SUFFIXES",
@@ -15,10 +15,7 @@ __all__ = [
     "encode",
     "encode_lr",
     "list_pictures",
-    "open_image",
-    "read_comment",
     "read_lr",
     "read_picture",
-    "to_picture",
     "upscale_alpha",
 ]
