@@ -13,37 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hcd.nets.dense import DenseBlock
+
 _HAAR_SIGNS = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]])
-
-
-class DenseBlock(nn.Module):
-    """Five 3×3 convolutions, densely connected, growth 32: the sub-network inside a coupling.
-
-    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``. The last convolution starts at
-    zero, so that an untrained coupling is the identity.
-    """
-
-    growth = 32
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        widths = [in_channels + i * self.growth for i in range(5)]
-        self.conv1 = nn.Conv2d(widths[0], self.growth, 3, padding=1)
-        self.conv2 = nn.Conv2d(widths[1], self.growth, 3, padding=1)
-        self.conv3 = nn.Conv2d(widths[2], self.growth, 3, padding=1)
-        self.conv4 = nn.Conv2d(widths[3], self.growth, 3, padding=1)
-        self.conv5 = nn.Conv2d(widths[4], out_channels, 3, padding=1)
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            nn.init.xavier_normal_(conv.weight, gain=0.1)
-        nn.init.zeros_(self.conv5.weight)
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            x = torch.cat([x, F.leaky_relu(conv(x), 0.2)], dim=1)
-        result: Tensor = self.conv5(x)
-        return result
 
 
 class Haar(nn.Module):

@@ -1,0 +1,80 @@
+"""Densely connected blocks: the sub-networks of couplings, and the residual trunks built of them.
+
+Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017; Wang et al., "ESRGAN:
+Enhanced Super-Resolution Generative Adversarial Networks", ECCVW 2018, section 3.1 (RRDB). Names and
+shapes of the state_dicts are those of the official checkpoints of IRN, HCFlow and GRAIN.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_RESIDUAL_SCALE = 0.2
+
+
+class DenseBlock(nn.Module):
+    """3×3 convolutions, each of which sees the input and all results before it.
+
+    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``. The last convolution starts at
+    zero, so that an untrained coupling is the identity.
+
+    Args:
+        in_channels, out_channels: of the whole block.
+        growth: channels that each convolution but the last adds.
+        convs: number of convolutions, ``conv1`` to ``conv<convs>``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, growth: int = 32, convs: int = 5) -> None:
+        super().__init__()
+        self._inner = tuple(f"conv{i}" for i in range(1, convs))
+        self._last = f"conv{convs}"
+        for i, name in enumerate((*self._inner, self._last)):
+            out = out_channels if name == self._last else growth
+            conv = nn.Conv2d(in_channels + i * growth, out, 3, padding=1)
+            if name == self._last:
+                nn.init.zeros_(conv.weight)
+            else:
+                nn.init.xavier_normal_(conv.weight, gain=0.1)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.add_module(name, conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in self._inner:
+            x = torch.cat([x, F.leaky_relu(getattr(self, name)(x), 0.2)], dim=1)
+        result: Tensor = getattr(self, self._last)(x)
+        return result
+
+
+class ResidualDenseBlock(DenseBlock):
+    """``x + 0.2 · dense(x)``; unlike in a coupling, its last convolution does not start at zero."""
+
+    def __init__(self, channels: int, *, growth: int, convs: int = 5) -> None:
+        super().__init__(channels, channels, growth=growth, convs=convs)
+        nn.init.xavier_normal_(getattr(self, self._last).weight, gain=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + _RESIDUAL_SCALE * super().forward(x)
+
+
+class RRDB(nn.Module):
+    """Residual in residual: ``x + 0.2 · RDBn(…RDB1(x))``.
+
+    Args:
+        channels: of input and output.
+        growth: of the dense blocks.
+        blocks: dense blocks inside, ``RDB1`` to ``RDB<blocks>``.
+        convs: convolutions per dense block.
+    """
+
+    def __init__(self, channels: int, *, growth: int, blocks: int = 3, convs: int = 5) -> None:
+        super().__init__()
+        for i in range(1, blocks + 1):
+            self.add_module(f"RDB{i}", ResidualDenseBlock(channels, growth=growth, convs=convs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = x
+        for block in self.children():
+            inner = block(inner)
+        return x + _RESIDUAL_SCALE * inner
