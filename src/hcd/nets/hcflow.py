@@ -1,0 +1,307 @@
+"""HCFlow for rescaling: a main flow that makes the LR picture, and conditional flows for the details it splits off.
+
+Source: Liang et al., "Hierarchical Conditional Flow: A Unified Framework for Image Super-Resolution and Image
+Rescaling", ICCV 2021 (arXiv 2108.05301). Names and shapes of the state_dict are those of the official
+checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.errors import UsageError
+from hcd.nets.dense import RRDB, DenseBlock
+from hcd.nets.haar import Haar
+from hcd.nets.hcflow_layers import FCN, AffineCoupling, FlowStep, ShiftCoupling, ZeroConv, shift_and_log_scale
+
+_PICTURE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HCFlowShape:
+    """Size of an :class:`HCFlow`; the defaults are those of the published ×4 network.
+
+    Attributes:
+        steps: flow steps per level of the main flow, level 0 first; their number is log2(scale).
+        conditional_steps: the same of the conditional flows.
+        growth: of the dense blocks in the main flow's couplings.
+        features: channels that the conditions have.
+        rrdb_growth: of the residual dense blocks that make the conditions.
+        rrdb_blocks: how many of those are in the first and in the second trunk.
+        hidden: channels inside the sub-networks of the conditional couplings.
+
+    Raises:
+        UsageError: a number is below 1, or ``steps`` and ``conditional_steps`` differ in length.
+    """
+
+    steps: tuple[int, ...] = (8, 8)
+    conditional_steps: tuple[int, ...] = (6, 6)
+    growth: int = 32
+    features: int = 64
+    rrdb_growth: int = 16
+    rrdb_blocks: tuple[int, int] = (2, 1)
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.steps or len(self.steps) != len(self.conditional_steps):
+            raise UsageError(
+                f"HCFlow: got flow steps {self.steps} and conditional steps {self.conditional_steps}; needs one number "
+                "of each per level"
+            )
+        sizes = (self.growth, self.features, self.rrdb_growth, self.hidden)
+        if min(*self.steps, *self.conditional_steps, *self.rrdb_blocks, *sizes) < 1:
+            raise UsageError(f"HCFlow: got {self}; needs at least 1 of everything")
+
+    @property
+    def levels(self) -> int:
+        return len(self.steps)
+
+    @property
+    def scale(self) -> int:
+        """HR side / LR side."""
+        return 1 << self.levels
+
+    @property
+    def latent_channels(self) -> tuple[int, ...]:
+        """Channels of the latent of each level, whose side is that of HR / 2**(level + 1)."""
+        return (*(_PICTURE << level for level in range(1, self.levels)), (_PICTURE << self.levels + 1) - _PICTURE)
+
+
+_PUBLISHED = HCFlowShape()
+
+
+class Split(nn.Module):
+    """Parts the channels: the first ``kept`` go on, the rest are the details of a level."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, : self.kept], x[:, self.kept :]
+
+
+class ConditionalFlow(nn.Module):
+    """Details of one level ↔ a latent that is unit Gaussian given the condition.
+
+    Args:
+        channels: of the details and the latent.
+        condition_channels: of what the condition is made from.
+        steps: flow steps.
+        shape: the sizes that all levels share.
+    """
+
+    def __init__(self, channels: int, condition_channels: int, *, steps: int, shape: HCFlowShape) -> None:
+        super().__init__()
+        features = shape.features
+        first, second = (
+            nn.Sequential(*(RRDB(features, growth=shape.rrdb_growth) for _ in range(count)))
+            for count in shape.rrdb_blocks
+        )
+        self.conv_first = nn.Conv2d(condition_channels, features, 3, padding=1)
+        self.RRDB_trunk0 = first
+        self.RRDB_trunk1 = second
+        self.trunk_conv1 = nn.Conv2d(features, features, 3, padding=1)
+        kept = channels // 2
+        self.additional_flow_steps = nn.ModuleList(
+            FlowStep(
+                channels,
+                AffineCoupling(kept, FCN(kept + features, 2 * (channels - kept), hidden=shape.hidden)),
+                permute=True,
+            )
+            for _ in range(steps)
+        )
+        self.f = ZeroConv(features, 2 * channels)
+
+    def condition(self, x: Tensor) -> Tensor:
+        """``[N, condition_channels, h, w]`` → ``[N, features, h, w]``, what the other two methods are given."""
+        first = self.conv_first(x)
+        result: Tensor = first + self.trunk_conv1(self.RRDB_trunk1(self.RRDB_trunk0(first)))
+        return result
+
+    def forward(self, details: Tensor, condition: Tensor) -> Tensor:
+        """Details → latent."""
+        for step in self.additional_flow_steps:
+            details = step(details, condition)
+        mean, log_scale = shift_and_log_scale(self.f(condition))
+        return (details - mean) * torch.exp(-log_scale)
+
+    def inverse(self, latent: Tensor | None, condition: Tensor) -> Tensor:
+        """Latent → details; None stands for zeros, the mean of the prior."""
+        details, log_scale = shift_and_log_scale(self.f(condition))
+        if latent is not None:
+            details = details + torch.exp(log_scale) * latent
+        for step in reversed(self.additional_flow_steps):
+            details = cast(FlowStep, step).inverse(details, condition)
+        return details
+
+
+class HCFlow(nn.Module):
+    """The whole network.
+
+    Every level halves the side with a Haar transform, mixes the channels in flow steps and splits the details
+    off; what is left after the last level is the LR picture. A conditional flow per level turns the details into
+    a latent, given the LR picture (last level) or what the level kept and the condition of the level after it.
+
+    Args:
+        shape: its size; default: the published ×4 network.
+
+    Departs: the official network clamps LR at the end of ``forward`` and HR at the end of ``inverse`` to [0, 1].
+        Here neither is clamped, so that gradients pass; who wants the official output clamps it. Inside, the
+        official one is not clamped either.
+    """
+
+    def __init__(self, shape: HCFlowShape = _PUBLISHED) -> None:
+        super().__init__()
+        self.shape = shape
+        self.scale = shape.scale
+        layers: list[nn.Module] = []
+        conditional: dict[str, nn.Module] = {}
+        channels = _PICTURE
+        for level, steps in enumerate(shape.steps):
+            layers.append(Haar(channels))
+            channels *= 4
+            layers.extend(FlowStep(channels, _main_coupling(channels, k, shape.growth)) for k in range(steps))
+            last = level == shape.levels - 1
+            kept = _PICTURE if last else channels // 2
+            layers.append(Split(kept))
+            conditional[f"level{level}_condFlow"] = ConditionalFlow(
+                channels - kept,
+                kept if last else kept + shape.features,
+                steps=shape.conditional_steps[level],
+                shape=shape,
+            )
+            channels = kept
+        # Official names begin with "flow."; all of them come from this one dictionary.
+        self.flow = nn.ModuleDict({"layers": nn.ModuleList(layers), **conditional})
+
+    def downscale(self, hr: Tensor) -> Tensor:
+        """``[N, 3, H, W]``, sides multiples of the scale → LR ``[N, 3, H/scale, W/scale]``, without the latents.
+
+        Leaves the conditional flows out, which are 70 % of the work of ``forward`` in the published network.
+        """
+        return self._main(hr)[-1][0]
+
+    def forward(self, hr: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``[N, 3, H, W]``, sides multiples of the scale → LR as ``downscale`` gives it, and the latents.
+
+        Returns:
+            LR and, for each level from 0 on, the latent ``[N, latent_channels[i], H/2**(i+1), W/2**(i+1)]``.
+        """
+        parts = self._main(hr)
+        latents: list[Tensor] = []
+        condition = None
+        for level in reversed(range(self.shape.levels)):
+            kept, details = parts[level]
+            flow = self._conditional(level)
+            condition = flow.condition(_beside(kept, condition))
+            latents.insert(0, flow(details, condition))
+        return parts[-1][0], tuple(latents)
+
+    def inverse(self, lr: Tensor, latents: Sequence[Tensor] | None = None) -> Tensor:
+        """LR ``[N, 3, h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``.
+
+        Args:
+            lr: the LR picture.
+            latents: as ``forward`` returns them, or drawn from the unit Gaussian; default: zeros, with which the
+                details are the means that the conditional flows predict.
+
+        Raises:
+            WeightsError: the frozen weights of a 1×1 convolution have no inverse.
+        """
+        x = lr
+        condition = None
+        level = self.shape.levels
+        for layer in reversed(self._layers):
+            if isinstance(layer, Split):
+                level -= 1
+                flow = self._conditional(level)
+                condition = flow.condition(_beside(x, condition))
+                details = flow.inverse(None if latents is None else latents[level], condition)
+                x = torch.cat([x, details], dim=1)
+            else:
+                x = cast(FlowStep | Haar, layer).inverse(x)
+        return x
+
+    @staticmethod
+    def shape_of(state_dict: Mapping[str, Tensor]) -> HCFlowShape | None:
+        """Read the size from the names and shapes of a state_dict; None where it is not an HCFlow's.
+
+        What is read need not be all that the tensors have: compare them with a network of that size.
+        """
+        levels = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.haar_weights")
+        steps = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.actnorm\.bias")
+        ends = [*levels[1:], max(steps, default=-1) + 1]
+        conditional = "flow.level0_condFlow."
+
+        def count(pattern: str) -> int:
+            return len(_indices(state_dict, pattern))
+
+        try:
+            return HCFlowShape(
+                steps=tuple(sum(start < i < end for i in steps) for start, end in zip(levels, ends, strict=False)),
+                conditional_steps=tuple(
+                    count(rf"flow\.level{level}_condFlow\.additional_flow_steps\.(\d{{1,4}})\.permute\.weight")
+                    for level in range(len(levels))
+                ),
+                growth=_outputs(state_dict, f"flow.layers.{min(steps, default=0)}.affine.f.conv1.weight"),
+                features=_outputs(state_dict, f"{conditional}conv_first.weight"),
+                rrdb_growth=_outputs(state_dict, f"{conditional}RRDB_trunk0.0.RDB1.conv1.weight"),
+                rrdb_blocks=(
+                    count(rf"{conditional}RRDB_trunk0\.(\d{{1,4}})\.RDB1\.conv1\.weight"),
+                    count(rf"{conditional}RRDB_trunk1\.(\d{{1,4}})\.RDB1\.conv1\.weight"),
+                ),
+                hidden=_outputs(state_dict, f"{conditional}additional_flow_steps.0.affine.f.conv1.weight"),
+            )
+        except UsageError:
+            return None
+
+    @property
+    def _layers(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.flow["layers"])
+
+    def _conditional(self, level: int) -> ConditionalFlow:
+        return cast(ConditionalFlow, self.flow[f"level{level}_condFlow"])
+
+    def _main(self, hr: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What each level keeps and what it splits off."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        for layer in self._layers:
+            if isinstance(layer, Split):
+                parts.append(layer(hr))
+                hr = parts[-1][0]
+            else:
+                hr = layer(hr)
+        return parts
+
+
+def _main_coupling(channels: int, index: int, growth: int) -> AffineCoupling | ShiftCoupling:
+    """Couplings of the main flow change the details and the picture in turn."""
+    details = channels - _PICTURE
+    if index % 2 == 0:
+        return AffineCoupling(_PICTURE, DenseBlock(_PICTURE, 2 * details, growth=growth))
+    return ShiftCoupling(_PICTURE, DenseBlock(details, _PICTURE, growth=growth))
+
+
+def _beside(kept: Tensor, condition: Tensor | None) -> Tensor:
+    """What the next condition is made from: what a level kept and, if there is one, the last condition, enlarged."""
+    if condition is None:
+        return kept
+    return torch.cat([kept, F.interpolate(condition, scale_factor=2.0, mode="nearest")], dim=1)
+
+
+def _indices(names: Iterable[str], pattern: str) -> list[int]:
+    return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)
+
+
+def _outputs(state_dict: Mapping[str, Tensor], name: str) -> int:
+    """Output channels of a convolution's weights; 0 where there are none."""
+    weight = state_dict.get(name)
+    return 0 if weight is None or weight.ndim != 4 else len(weight)
