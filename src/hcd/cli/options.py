@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -64,6 +65,29 @@ def solver_options(command: F) -> F:
 
 def out_option(text: str) -> Callable[[F], F]:
     return click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=text)
+
+
+class _Duration(click.ParamType[float]):
+    """``90``, ``90s``, ``25m`` or ``2h`` → seconds."""
+
+    name = "duration"
+    _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        number, unit = (text[:-1], text[-1]) if text[-1:] in self._UNITS else (text, "s")
+        try:
+            seconds = float(number) * self._UNITS[unit]
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value!r} is no time; give seconds, or a number with s, m or h, for instance 25m", param, ctx)
+        return seconds
+
+
+def duration_option(name: str, *, help: str, required: bool = False) -> Callable[[F], F]:
+    """A time in seconds, written with or without a unit."""
+    return click.option(name, type=_Duration(), help=help, required=required)
 
 
 def json_flag(text: str) -> Callable[[F], F]:

@@ -1,39 +1,56 @@
-"""The training loop: published losses, rounding straight-through, EMA, atomic checkpoints."""
+"""The training loop: batches by step number, EMA, atomic checkpoints, an end that leaves usable weights."""
 
 from __future__ import annotations
 
-import io
-import json
+import copy
 import math
-import pickle
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from hcd.errors import TrainingError, UsageError
 from hcd.files import write_atomically
-from hcd.nets.irn import IRN
-from hcd.ops import quantize
+from hcd.train.checkpoint import not_continued, read_checkpoint_state, weights_bytes, write_checkpoint
+from hcd.train.distributed import World
+from hcd.train.networks import RoundTrip, build_network, compile_couplings, trained_pixels
 from hcd.train.patches import Patches
 from hcd.train.recipe import Recipe
+from hcd.train.step import Execution, Measured, Step, learning_rate, make_optimizer
+from hcd.train.validation import Validation
+
+_REPORT_EVERY = {"cpu": 1, "cuda": 25}  # steps; a report waits for the device
+_EXPLODED = 8.0  # times the lowest smoothed loss of this run
+_SMOOTHING = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """State after one step; ``psnr`` is of the training patches, RGB, through the rounded LR, in dB."""
+    """State after a step.
+
+    Attributes:
+        step, steps: done, and in all.
+        loss: of the last batch.
+        psnr, lr_psnr: of the last batch: rebuilt HR, and LR against bicubic; RGB, dB.
+        validation_psnr: PSNR-Y of the EMA weights on the validation pictures, dB; NaN before the first time.
+        seconds: since the run began, earlier pieces of it counted in.
+        patches_per_second: of this piece, over all devices.
+        waiting: share of this piece's time in which the device waited for patches.
+    """
 
     step: int
     steps: int
     loss: float
     psnr: float
     lr_psnr: float
+    validation_psnr: float
     seconds: float
+    patches_per_second: float
+    waiting: float
 
 
 def train(
@@ -41,135 +58,221 @@ def train(
     patches: Patches,
     out: Path,
     *,
+    execution: Execution | None = None,
+    world: World | None = None,
+    validation: Validation | None = None,
     time_limit: float = math.inf,
-    checkpoint_every: float = 120.0,
+    checkpoint_every: float = 30.0,
+    validate_every: float = 120.0,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train ``recipe`` to its last step or to ``time_limit`` seconds and leave the EMA weights behind.
 
-    Minimizes, over the weights, the mean over patches of
-    ``Charbonnier(hr_hat − hr) + lr_weight · (lr − bicubic)² + latent_weight · z²`` where ``hr_hat`` is the
-    inverse pass of the rounded LR with a zero latent. A checkpoint in ``out`` is continued: batches and
-    schedule depend on the step number alone.
+    A checkpoint in ``out`` is continued: batches, latents and schedule depend on the step number alone, so that a
+    run which was killed ends, on the same machine, with the weights of one that was not.
+
+    Args:
+        recipe: what is trained, and how; its loss is stated there.
+        patches: of the recipe's scale, on the device of ``execution``.
+        out: folder for ``<recipe>.checkpoint.pt`` and ``<recipe>.safetensors``.
+        execution: how this machine runs the steps; a checkpoint keeps its own, but for the device.
+        world: which of several processes this is; every one of them calls.
+        validation: measures the EMA weights now and then, and at the end.
+        time_limit: seconds that this call may take for its steps.
+        checkpoint_every, validate_every: seconds.
+        on_step: called after steps, on a GPU after every 25th.
 
     Returns:
-        ``out/<recipe>.safetensors``, the EMA weights in half precision (which costs under 0.001 dB at ×4).
+        ``out/<recipe>.safetensors``, the EMA weights in half precision.
 
     Raises:
-        TrainingError: the loss is no longer finite (names the last checkpoint), the checkpoint in ``out``
-            cannot be continued, or ``out`` is no folder.
-        UsageError: the patches are of another scale.
-
-    Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, section 3.3 (losses).
-    Departs: latent of the inverse pass zero instead of drawn; means instead of sums; Adam with warm-up, cosine
-        and EMA instead of halving, since runs are short.
+        TrainingError: the loss is no longer finite or has exploded (names the last checkpoint), the checkpoint in
+            ``out`` cannot be continued, or ``out`` is no folder.
+        UsageError: the patches are of another scale or too small, or the batch cannot be shared evenly.
     """
+    run = _Run(recipe, patches, out, execution or Execution(), world or World())
+    if run.step >= recipe.steps and run.weights.exists():
+        return run.weights
+    run.go(time_limit, checkpoint_every, validate_every, validation, on_step or (lambda progress: None))
+    return run.weights
+
+
+class _Run:
+    """A run on this machine: everything that a checkpoint holds, and what turns it into the next one."""
+
+    def __init__(self, recipe: Recipe, patches: Patches, out: Path, execution: Execution, world: World) -> None:
+        _check(recipe, patches, world)
+        self.recipe, self.patches, self.world = recipe, patches, world
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{out}: cannot be made a folder ({error.strerror}); choose another") from error
+        self.checkpoint, self.weights = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
+        self.step, self.seconds, self.validation_psnr = 0, 0.0, math.nan
+        state = None
+        if self.checkpoint.exists():
+            state = read_checkpoint_state(self.checkpoint, recipe, execution.device)
+            execution = Execution(**{**state["execution"], "device": execution.device})
+        self.execution = execution
+        net = build_network(recipe)
+        self.net = net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
+        self.net.train()
+        self.optimizer = make_optimizer(recipe, self.net, execution)
+        if state is not None:
+            self._restore(state)
+        if execution.compiled:
+            compile_couplings(self.net)
+        self.round_trip = RoundTrip(self.net, recipe.latent_std)
+        self.take = Step(recipe, world.share(self.round_trip), self.optimizer, execution)
+
+    def go(
+        self,
+        time_limit: float,
+        checkpoint_every: float,
+        validate_every: float,
+        validation: Validation | None,
+        on_step: Callable[[Progress], None],
+    ) -> None:
+        recipe, world = self.recipe, self.world
+        device = torch.device(self.execution.device)
+        report_every = _REPORT_EVERY[device.type]
+        before, start = self.seconds, time.monotonic()
+        saved = validated = start
+        first, patches_done, waited = self.step, 0, 0.0
+        guard = _Guard(recipe.name, self.checkpoint)
+        while self.step < recipe.steps:
+            if (self.step - first) % report_every == 0 and world.any(self.seconds - before >= time_limit):
+                break
+            asked = time.monotonic()
+            stage = recipe.stage_at(self.step)
+            hr, bicubic = self.patches.batch(
+                stage.batch, stage.patch, seed=recipe.seed, step=self.step, part=(world.rank, world.size)
+            )
+            waited += time.monotonic() - asked
+            self._set_learning_rate(learning_rate(recipe, self.step))
+            if recipe.latent_std:
+                torch.manual_seed((recipe.seed * 1_000_003 + self.step) * world.size + world.rank)
+            bfloat16 = self.execution.bfloat16 and self.step < recipe.bfloat16_share * recipe.steps
+            measured = self.take(hr, bicubic, bfloat16=bfloat16)
+            self.step += 1
+            patches_done += stage.batch
+            self._update_ema()
+            ends = self.step == recipe.steps
+            if self.step % report_every and not ends:
+                continue
+            loss = guard.check(measured, self.step - 1)
+            now = time.monotonic()
+            self.seconds = before + now - start
+            if validation is not None and world.leads and (ends or now - validated > validate_every):
+                self.validation_psnr = validation(RoundTrip(self.ema))
+                validated = time.monotonic()
+            if world.leads:
+                elapsed = max(1e-9, now - start)
+                on_step(
+                    Progress(
+                        step=self.step,
+                        steps=recipe.steps,
+                        loss=loss,
+                        psnr=_decibels(measured.hr),
+                        lr_psnr=_decibels(measured.lr),
+                        validation_psnr=self.validation_psnr,
+                        seconds=self.seconds,
+                        patches_per_second=patches_done / elapsed,
+                        waiting=waited / elapsed,
+                    )
+                )
+            if time.monotonic() - saved > checkpoint_every:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def save(self) -> None:
+        """Write weights and checkpoint; only the leading process does."""
+        if not self.world.leads:
+            return
+        facts = {
+            "steps": self.step,
+            "seconds": round(self.seconds),
+            "pixels": trained_pixels(self.recipe.start) + self.recipe.pixels(self.step),
+            "machine": _machine(self.execution, self.world),
+        }
+        state: dict[str, Any] = {
+            "net": self.net.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        # Weights first: a checkpoint of the last step then means that the weights of the last step are there.
+        write_atomically(self.weights, weights_bytes(self.ema, self.recipe, facts))
+        write_checkpoint(self.checkpoint, state, self.recipe, self.execution)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.net.load_state_dict(state["net"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            raise not_continued(self.checkpoint, self.recipe, error) from error
+
+    def _set_learning_rate(self, value: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        decay = min(self.recipe.ema_decay, self.step / (self.step + 10))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - decay)
+
+
+class _Guard:
+    """Stops a run whose loss is no number any more, or has exploded."""
+
+    def __init__(self, name: str, checkpoint: Path) -> None:
+        self._name, self._checkpoint = name, checkpoint
+        self._smooth, self._lowest = math.nan, math.inf
+
+    def check(self, measured: Measured, step: int) -> float:
+        loss = float(measured.loss)
+        self._smooth = loss if math.isnan(self._smooth) else _SMOOTHING * self._smooth + (1 - _SMOOTHING) * loss
+        self._lowest = min(self._lowest, self._smooth)
+        if math.isfinite(loss) and self._smooth <= _EXPLODED * self._lowest:
+            return loss
+        good = self._checkpoint if self._checkpoint.exists() else "none"
+        how = f"loss {loss}" if not math.isfinite(loss) else f"loss exploded to {loss:.3g}"
+        raise TrainingError(
+            f"{self._name}: {how} at step {step}; last good checkpoint: {good}; lower the learning rate to go on"
+        )
+
+
+def _check(recipe: Recipe, patches: Patches, world: World) -> None:
     if patches.scale != recipe.scale:
         raise UsageError(f"recipe {recipe.name}: patches of scale {patches.scale}, needs {recipe.scale}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{out}: cannot be made a folder ({error.strerror}); choose another") from error
-    checkpoint, weights = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
-    torch.manual_seed(recipe.seed)
-    net = IRN(recipe.blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = IRN(recipe.blocks).requires_grad_(False)
-    ema.load_state_dict(net.state_dict())
-    optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
-    step, seconds = 0, 0.0
-    if checkpoint.exists():
-        try:
-            state = torch.load(checkpoint, weights_only=True)
-            if state["recipe"] != _recipe_text(recipe):
-                raise ValueError("it was made by another recipe")
-            net.load_state_dict(state["net"])
-            ema.load_state_dict(state["ema"])
-            optimizer.load_state_dict(state["optimizer"])
-            step, seconds = state["step"], state["seconds"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise TrainingError(
-                f"{checkpoint}: cannot be continued as {recipe.name} ({reason}); move it away or choose another folder"
-            ) from error
-    if step >= recipe.steps and weights.exists():
-        return weights
-
-    def save() -> None:
-        state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
-        buffer = io.BytesIO()
-        torch.save({**state, "recipe": _recipe_text(recipe), "step": step, "seconds": seconds}, buffer)
-        # Weights first: a checkpoint of the last step then means that the weights of the last step are there.
-        write_atomically(weights, _weights(ema, recipe, step, seconds))
-        write_atomically(checkpoint, buffer.getvalue())
-
-    before, saved = seconds, time.monotonic()
-    start = time.monotonic()
-    while step < recipe.steps and seconds - before < time_limit:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        hr, bicubic = patches.batch(recipe.batch, seed=recipe.seed, step=step)
-        hr = hr.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.bfloat16_share * recipe.steps):
-            lr, z, hr_hat = _round_trip(net, hr)
-        squared = (hr_hat - hr).square()
-        lr_error = (lr - bicubic).square().mean()
-        reconstruction = (squared + recipe.charbonnier_epsilon**2).sqrt().mean()
-        loss = reconstruction + recipe.lr_weight * lr_error + recipe.latent_weight * z.square().mean()
-        if not math.isfinite(loss.item()):
-            good = checkpoint if checkpoint.exists() else "none"
-            raise TrainingError(f"{recipe.name}: loss {loss.item()} at step {step}; last good checkpoint: {good}")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), recipe.gradient_clip)
-        optimizer.step()
-        step += 1
-        _update_ema(ema, net, min(recipe.ema_decay, step / (step + 10)))
-        seconds = before + time.monotonic() - start
-        if on_step is not None:
-            psnr, lr_psnr = (
-                -10 * math.log10(e) if (e := float(t)) > 0 else math.inf
-                for t in (squared.detach().mean(), lr_error.detach())
+    if patches.smallest < recipe.largest_patch:
+        raise UsageError(
+            f"recipe {recipe.name}: needs patches of {recipe.largest_patch}, the pictures allow {patches.smallest}"
+        )
+    for stage in recipe.stages:
+        if stage.batch % world.size:
+            raise UsageError(
+                f"recipe {recipe.name}: a batch of {stage.batch} cannot be shared by {world.size} processes; "
+                "start another number of them"
             )
-            on_step(
-                Progress(step=step, steps=recipe.steps, loss=loss.item(), psnr=psnr, lr_psnr=lr_psnr, seconds=seconds)
-            )
-        if time.monotonic() - saved > checkpoint_every:
-            save()
-            saved = time.monotonic()
-    save()
-    return weights
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+def _decibels(error: torch.Tensor) -> float:
+    value = float(error)
+    return -10 * math.log10(value) if value > 0 else math.inf
 
 
-def _round_trip(net: IRN, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """LR (not rounded), latent, and HR rebuilt from the rounded LR with a zero latent."""
-    y = net(hr)
-    lr, z = y[:, :3], y[:, 3:]
-    hr_hat = net.inverse(torch.cat([quantize(lr), torch.zeros_like(z)], dim=1))
-    return lr, z, hr_hat
-
-
-def _update_ema(ema: nn.Module, net: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
-
-
-def _weights(net: IRN, recipe: Recipe, step: int, seconds: float) -> bytes:
-    metadata = {
-        "architecture": "irn",
-        "latent": "zeros",
-        "recipe": _recipe_text(recipe),
-        "steps": str(step),
-        "seconds": str(round(seconds)),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-    }
-    return save({key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}, metadata=metadata)
-
-
-def _recipe_text(recipe: Recipe) -> str:
-    return json.dumps(asdict(recipe), sort_keys=True)
+def _machine(execution: Execution, world: World) -> str:
+    if execution.device.startswith("cuda"):
+        kind = torch.cuda.get_device_name(execution.device)
+    else:
+        kind = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    return kind if world.size == 1 else f"{world.size} × {kind}"

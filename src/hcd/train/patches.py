@@ -1,4 +1,4 @@
-"""Training pictures in memory, and patches drawn from them by step number."""
+"""Training pictures on the device, and patches gathered from them by step number."""
 
 from __future__ import annotations
 
@@ -15,55 +15,99 @@ from hcd.image import SUFFIXES, read_picture
 from hcd.ops import resize_bicubic
 
 
+def picture_files(folders: Iterable[Path]) -> list[Path]:
+    """Every picture in some folders and the folders in them, in a fixed order.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    folders = tuple(folders)
+    found = sorted({f for folder in folders for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES})
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise TrainingError(f"no picture in {', '.join(map(str, folders))}; name a folder that has some")
+    return files
+
+
 class Patches:
     """HR patches with their bicubic LR, drawn so that step ``n`` of a seed is always the same batch.
 
-    The LR target is made from the whole picture and cropped on the same grid, so that no patch border
-    shows in it.
+    Every pixel of every picture lies in one long array on the device, once for HR and once for LR, so that a
+    batch with its flips and rotations is two gathers by computed index; only five small integers per patch
+    come from the host. The LR target is made from the whole picture and cropped on the same grid, so that
+    no patch border shows in it.
 
     Args:
-        folders: folders of pictures, read recursively, all kept in memory as 8 bit.
+        files: the pictures, all kept in memory as 8 bit.
         scale: HR side / LR side.
-        patch: HR side of a patch, a multiple of the scale; smaller pictures are left out.
+        smallest: pictures whose shorter side is below this are left out; the largest patch that can be drawn.
+        device: where the pictures lie and the patches appear.
     """
 
-    def __init__(self, folders: Iterable[Path], *, scale: int, patch: int) -> None:
-        self.scale, self.patch = scale, patch
-        self._hr: list[Tensor] = []
-        self._lr: list[Tensor] = []
-        folders = tuple(folders)
-        found = sorted(f for folder in folders for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
-        for file in filter(Path.is_file, found):
+    def __init__(self, files: Iterable[Path], *, scale: int, smallest: int, device: torch.device | str = "cpu") -> None:
+        self.scale, self.smallest = scale, smallest
+        self.device = torch.device(device)
+        hr, lr, sizes = [], [], []
+        for file in files:
             rgb = read_picture(file).rgb
             height, width = (side - side % scale for side in rgb.shape[-2:])
-            if min(height, width) < patch:
+            if min(height, width) < smallest:
                 continue
             rgb = rgb[..., :height, :width]
-            self._hr.append((rgb[0] * 255).round().to(torch.uint8))
-            self._lr.append(resize_bicubic(rgb, Fraction(1, scale))[0].half())
-        if not self._hr:
-            raise TrainingError(f"no picture of at least {patch}×{patch} pixels in {', '.join(map(str, folders))}")
-
-        areas = np.array([hr.shape[1] * hr.shape[2] for hr in self._hr], dtype=np.float64)
+            # Pixels first: one row of each array is one pixel.
+            hr.append((rgb[0] * 255).round().to(torch.uint8).flatten(1).T)
+            lr.append(resize_bicubic(rgb, Fraction(1, scale))[0].half().flatten(1).T)
+            sizes.append((height // scale, width // scale))
+        if not hr:
+            raise TrainingError(f"no picture of at least {smallest}×{smallest} pixels among those to train on")
+        self._hr, self._lr = torch.cat(hr).to(self.device), torch.cat(lr).to(self.device)
+        # Sides and areas count LR pixels: patches begin on the LR grid.
+        self._sizes = np.array(sizes)
+        areas = self._sizes.prod(axis=1)
+        self._starts = np.concatenate([[0], areas.cumsum()[:-1]])
         self._shares = areas / areas.sum()
 
     def __len__(self) -> int:
-        return len(self._hr)
+        return len(self._sizes)
 
-    def batch(self, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """``count`` patches as float ``[N, 3, patch, patch]`` and their LR; flipped and rotated at random."""
+    def batch(
+        self, count: int, patch: int, *, seed: int, step: int, part: tuple[int, int] = (0, 1)
+    ) -> tuple[Tensor, Tensor]:
+        """Patches of one step, flipped and rotated at random, channels last in memory.
+
+        Args:
+            count: patches of the whole step.
+            patch: HR side, a multiple of the scale, at most ``smallest``.
+            seed, step: what decides the draw, with ``count`` and ``patch``.
+            part: ``(i, n)`` gives every n-th patch of the step from the i-th on, for one of n processes.
+
+        Returns:
+            HR ``[count, 3, patch, patch]`` and LR ``[count, 3, patch/scale, patch/scale]``, float32.
+        """
         rng = np.random.default_rng((seed, step))
-        pairs = [self._patch(rng, i) for i in rng.choice(len(self._hr), size=count, p=self._shares)]
-        hr, lr = zip(*pairs, strict=True)
-        return torch.stack(hr).float() / 255, torch.stack(lr).float()
+        side = patch // self.scale
+        pictures = rng.choice(len(self), size=count, p=self._shares)
+        heights, widths = self._sizes[pictures].T
+        tops, lefts = rng.integers(0, heights - side + 1), rng.integers(0, widths - side + 1)
+        turns = rng.integers(0, 8, size=count)
+        draw = np.stack([self._starts[pictures], widths, tops, lefts, turns], axis=1)[part[0] :: part[1]]
+        start, width, top, left, turn = (
+            torch.from_numpy(draw).to(self.device, non_blocking=True)[:, :, None, None].unbind(1)
+        )
+        hr = self._hr[
+            _indices(start * self.scale**2, width * self.scale, top * self.scale, left * self.scale, turn, patch)
+        ]
+        lr = self._lr[_indices(start, width, top, left, turn, side)]
+        return hr.permute(0, 3, 1, 2).float() / 255, lr.permute(0, 3, 1, 2).float()
 
-    def _patch(self, rng: np.random.Generator, index: int) -> tuple[Tensor, Tensor]:
-        hr, lr = self._hr[index], self._lr[index]
-        side = self.patch // self.scale
-        top, left = (int(rng.integers(0, length - side + 1)) for length in lr.shape[-2:])
-        lr = lr[:, top : top + side, left : left + side]
-        top, left = top * self.scale, left * self.scale
-        hr = hr[:, top : top + self.patch, left : left + self.patch]
-        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        hr, lr = torch.rot90(hr, turns, (1, 2)), torch.rot90(lr, turns, (1, 2))
-        return (hr.flip(2), lr.flip(2)) if mirrored else (hr, lr)
+
+def _indices(start: Tensor, width: Tensor, top: Tensor, left: Tensor, turn: Tensor, side: int) -> Tensor:
+    """Where each pixel of each patch lies; ``turn`` 0…7 names one of the eight symmetries of the square."""
+    along = torch.arange(side, device=start.device)
+    row, column = along[None, :, None], along[None, None, :]
+    row, column = (
+        torch.where(turn % 2 == 0, row, side - 1 - row),
+        torch.where(turn // 2 % 2 == 0, column, side - 1 - column),
+    )
+    row, column = torch.where(turn // 4 == 0, row, column), torch.where(turn // 4 == 0, column, row)
+    return start + (top + row) * width + left + column

@@ -1,70 +1,192 @@
-"""What a training run is made of: one frozen record per recipe, and the recipes that ship."""
+"""What a training run is made of: one frozen record, read from a TOML file, checked before anything starts."""
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from hcd.errors import UsageError, unknown_name
+from hcd.errors import MissingDependencyError, UsageError, unknown_name
+
+_SHIPPED = Path(__file__).parent / "recipes"
+# How pydantic reads these records: an entry that they do not have is an error, not a silence.
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IRNNetwork:
+    """Couplings per level of an :class:`hcd.nets.IRN`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    family: Literal["irn"] = "irn"
+    blocks: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.blocks or min(self.blocks) < 1:
+            raise UsageError(f"network: blocks {self.blocks} needs at least one coupling per level")
+
+    @property
+    def scale(self) -> int:
+        return 1 << len(self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HCFlowNetwork:
+    """Flow steps per level, and conditional steps, of an :class:`hcd.nets.HCFlow` of two levels."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    family: Literal["hcflow"] = "hcflow"
+    steps: int = 8
+    conditional_steps: int = 6
+
+    @property
+    def scale(self) -> int:
+        return 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of the run with its own patches.
+
+    Attributes:
+        share: of the steps, in (0, 1]; the stages' shares add up to 1.
+        batch: patches a step, over all devices together.
+        patch: side of a patch in pixels of HR.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    share: float = 1.0
+    batch: int
+    patch: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights, besides the pictures and the machine.
 
-    Lengths are pixels of HR, rates are per step. The loss is
-    ``Charbonnier(HR) + lr_weight · MSE(LR, bicubic LR) + latent_weight · mean(z²)``, each a mean over elements.
+    Minimizes, over the weights, the mean over patches and steps of
+    ``hr_weight · distance(hr_hat, hr) + lr_weight · (lr − bicubic)² + latent_weight · z²``, each a mean over
+    elements, where ``hr_hat`` is rebuilt from the rounded LR and a latent of standard deviation ``latent_std``.
+
+    Attributes:
+        name: what the weights are called.
+        network: the architecture.
+        stages: what each part of the run is fed, in order.
+        steps: of the optimizer.
+        start: shipped weights that an empty run grows its network from (see ``hcd.train.grow``); empty for none.
+        optimizer: ``adam`` or ``adamw``.
+        learning_rate: highest, after ``warmup_steps`` of linear growth; then half a cosine down to zero.
+        weight_decay: of AdamW.
+        gradient_clip: largest norm of the gradient over all weights.
+        ema_decay: of the moving average of the weights, which is what the run leaves behind.
+        distance: ``charbonnier``, ``l1`` or ``l2``.
+        bfloat16_share: share of the steps, from the first on, that may run in bfloat16 where that is faster.
+        published_pixels: HR pixels that the published training saw; campaigns spend time where least of it is done.
+            0: not for campaigns.
+        seed: of batches, flips, latents and first weights.
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
     name: str
-    blocks: tuple[int, ...]
+    network: IRNNetwork | HCFlowNetwork
+    stages: tuple[Stage, ...]
     steps: int
-    batch: int = 4
-    patch: int = 96
+    start: str = ""
+    optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 5e-4
+    weight_decay: float = 0.0
     warmup_steps: int = 200
-    ema_decay: float = 0.998
     gradient_clip: float = 1.0
+    ema_decay: float = 0.998
+    distance: Literal["charbonnier", "l1", "l2"] = "charbonnier"
+    charbonnier_epsilon: float = 1e-3
+    hr_weight: float = 1.0
     lr_weight: float = 1.0
     latent_weight: float = 0.1
-    charbonnier_epsilon: float = 1e-3
+    latent_std: float = 0.0
     bfloat16_share: float = 0.8
-    """Share of the steps, from the first on, whose convolutions run in bfloat16; the rest run in float32."""
+    published_pixels: int = 0
     seed: int = 0
 
     @property
     def scale(self) -> int:
-        return 1 << len(self.blocks)
+        return self.network.scale
+
+    @property
+    def largest_patch(self) -> int:
+        return max(stage.patch for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that a step, counted from 0, belongs to."""
+        done = 0.0
+        for stage in self.stages:
+            done += stage.share
+            if step < round(done * self.steps):
+                return stage
+        return self.stages[-1]
+
+    def pixels(self, step: int) -> int:
+        """HR pixels that have been seen before this step, over all devices together."""
+        total, first, done = 0, 0, 0.0
+        for stage in self.stages:
+            done += stage.share
+            last = self.steps if stage is self.stages[-1] else round(done * self.steps)
+            total += max(0, min(step, last) - first) * stage.batch * stage.patch**2
+            first = last
+        return total
 
     def __post_init__(self) -> None:
-        if not self.blocks or min(self.blocks) < 1:
-            raise UsageError(f"recipe {self.name}: blocks {self.blocks} needs at least one coupling per level")
-        for name, least in (("steps", 0), ("batch", 1), ("patch", 1), ("warmup_steps", 1)):
+        for name, least in (("steps", 0), ("warmup_steps", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"recipe {self.name}: {name} {getattr(self, name)} must be at least {least}")
-        if self.patch % self.scale:
-            raise UsageError(f"recipe {self.name}: patch {self.patch} is not a multiple of the scale {self.scale}")
-
-
-_RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(name="irn-x2-small", blocks=(4,), steps=5000, ema_decay=0.999),
-        Recipe(name="irn-x4-small", blocks=(4, 4), steps=6000),
-    )
-}
+        if not self.stages or abs(sum(stage.share for stage in self.stages) - 1) > 1e-6:
+            raise UsageError(f"recipe {self.name}: the shares of its stages must add up to 1")
+        for stage in self.stages:
+            if min(stage.batch, stage.patch) < 1 or stage.share <= 0:
+                raise UsageError(
+                    f"recipe {self.name}: a stage needs a share above 0, a batch and a patch of at least 1"
+                )
+            if stage.patch % self.scale:
+                raise UsageError(f"recipe {self.name}: patch {stage.patch} is not a multiple of the scale {self.scale}")
 
 
 def recipe_names() -> list[str]:
-    """Names that :func:`get_recipe` takes."""
-    return sorted(_RECIPES)
+    """The recipes that ship; :func:`get_recipe` takes these names, or a file."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
 def get_recipe(name: str) -> Recipe:
-    """The shipped recipe of that name.
+    """A shipped recipe by name, or one's own by the path of its ``.toml`` file.
 
     Raises:
-        UsageError: no such recipe; the message lists the known ones.
+        UsageError: no such recipe (lists the known ones), or the file is not one; says which entry is wrong.
+        MissingDependencyError: the extra ``train`` is not installed.
     """
-    if name not in _RECIPES:
+    path = Path(name) if name.endswith(".toml") else _SHIPPED / f"{name}.toml"
+    if path.parent == _SHIPPED and path.stem not in recipe_names():
         raise UsageError(unknown_name("recipe", name, recipe_names()))
-    return _RECIPES[name]
+    try:
+        entries = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as a recipe ({error}); give a name or a .toml file") from error
+    return parse_recipe({"name": path.stem, **entries}, origin=str(path))
+
+
+def parse_recipe(entries: dict[str, Any], *, origin: str) -> Recipe:
+    """A recipe from plain values; misspelled, missing and mistyped entries are named.
+
+    Raises:
+        UsageError: an entry is wrong.
+        MissingDependencyError: the extra ``train`` is not installed.
+    """
+    try:
+        from pydantic import TypeAdapter, ValidationError
+    except ImportError as error:
+        raise MissingDependencyError("recipes need pydantic; install it with: pip install 'hcd[train]'") from error
+    try:
+        return TypeAdapter(Recipe).validate_python(entries)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise UsageError(f"{origin}: {where}: {first['msg']}") from error

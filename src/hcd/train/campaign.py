@@ -1,0 +1,191 @@
+"""Campaigns: a given time on whatever device there is, spent on the shipped weights that need it most."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from hcd.errors import TrainingError
+from hcd.files import write_atomically
+from hcd.train.loop import Progress, train
+from hcd.train.networks import trained_pixels
+from hcd.train.patches import Patches
+from hcd.train.recipe import Recipe, get_recipe, parse_recipe, recipe_names
+from hcd.train.speed import Speed, fastest, flops_per_pixel, matrix_peak
+from hcd.train.step import Execution
+from hcd.train.validation import Validation
+from hcd.zoo import get_entry
+
+_HELD_OUT = 50  # every so many pictures, one is kept to validate on
+_RESERVE = 0.06  # of the time, for checkpoints, validation and slower parts of the run
+_BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4)}  # times the recipe's batch; on a CPU, patches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a campaign has decided to do.
+
+    Attributes:
+        recipe: with steps, batches and learning rate fitted to the time.
+        execution: the fastest way of running on this device.
+        pixels_per_second: as measured for it.
+        share_of_peak: operations per second, of those that a large matrix product reaches here.
+    """
+
+    recipe: Recipe
+    execution: Execution
+    pixels_per_second: float
+    share_of_peak: float
+
+
+def least_trained() -> str:
+    """The recipe that has seen the smallest share of its published training so far."""
+    recipes = [get_recipe(name) for name in recipe_names()]
+    shares = {r.name: trained_pixels(r.name) / r.published_pixels for r in recipes if r.published_pixels}
+    return min(shares, key=lambda name: shares[name])
+
+
+def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str], None]) -> Plan:
+    """Fit a recipe to a time on a device.
+
+    It goes on from the weights that ship under the recipe's name, else from the recipe's start. Patches, their
+    shares of the run and the loss are the recipe's; the batch is the smallest one that keeps the device busy. The
+    highest learning rate is lowered for a run that is short beside what the weights have seen: a trained network
+    that is restarted at full rate first loses what it knew.
+
+    Args:
+        name: of a shipped recipe.
+        seconds: for training itself.
+        device: as PyTorch names it.
+        report: takes one line per way of running that was measured.
+
+    Raises:
+        UsageError: no such recipe.
+        TrainingError: nothing runs on the device, or the time does not suffice for one step.
+    """
+    recipe = get_recipe(name)
+    if get_entry(name).weights_file is not None:
+        recipe = replace(recipe, start=name)
+    kind = device.split(":")[0]
+    first = recipe.stages[0].batch
+    batches = tuple(n if kind == "cpu" else n * first for n in _BATCHES[kind])
+    speed = fastest(recipe, device, batches=batches, report=report)
+    return _fit(recipe, speed, seconds, matrix_peak(device))
+
+
+def run_campaign(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    plan: Plan,
+    time_limit: float = math.inf,
+    validation_files: Sequence[Path] = (),
+    report: Callable[[str], None] = lambda line: None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Carry out a plan, or go on with it: the plan is kept in ``out``, and a plan found there comes first.
+
+    Args:
+        files: pictures to train on; every 50th is held out for validation unless others are given.
+        out: folder for the plan, the log (``<name>.log.jsonl``), the checkpoint and the weights.
+        plan: what to do, see :func:`make_plan`.
+        time_limit: seconds for this call.
+        validation_files: pictures to validate on.
+        report: takes lines of text.
+        on_step: as for :func:`train`.
+
+    Returns:
+        The weights.
+
+    Raises:
+        TrainingError: as for :func:`train`.
+    """
+    began = time.monotonic()
+    recipe, device = plan.recipe, plan.execution.device
+    held_out = set() if validation_files else set(files[:: min(_HELD_OUT, len(files))])
+    patches = Patches(
+        [file for file in files if file not in held_out],
+        scale=recipe.scale,
+        smallest=recipe.largest_patch,
+        device=device,
+    )
+    validation = Validation(validation_files or sorted(held_out), scale=recipe.scale, device=device)
+    report(f"{len(patches)} pictures on {device} after {time.monotonic() - began:.0f} s")
+    log = out / f"{recipe.name}.log.jsonl"
+    lines = [log.read_text("utf-8")] if log.exists() else []
+    last = -math.inf
+
+    def record(progress: Progress) -> None:
+        nonlocal last
+        if progress.seconds - last > 10 or progress.step == progress.steps:
+            last = progress.seconds
+            lines.append(json.dumps(asdict(progress)) + "\n")
+        if on_step is not None:
+            on_step(progress)
+
+    try:
+        return train(
+            recipe,
+            patches,
+            out,
+            execution=plan.execution,
+            validation=validation,
+            time_limit=time_limit - (time.monotonic() - began),
+            on_step=record,
+        )
+    finally:
+        write_atomically(log, "".join(lines).encode())
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Keep a plan, so that the next call goes on with it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_atomically(path, (json.dumps(asdict(plan), indent=1) + "\n").encode())
+
+
+def read_plan(path: Path, *, device: str) -> Plan:
+    """A plan that was kept, for this device.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    try:
+        entries = json.loads(path.read_text("utf-8"))
+        recipe = parse_recipe(entries.pop("recipe"), origin=str(path))
+        execution = Execution(**{**entries.pop("execution"), "device": device})
+        return Plan(recipe=recipe, execution=execution, **entries)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise TrainingError(f"{path}: is no plan of a campaign ({error}); move it away") from error
+
+
+def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
+    factor = speed.stage.batch / recipe.stages[0].batch
+    stages = tuple(replace(stage, batch=max(1, round(stage.batch * factor))) for stage in recipe.stages)
+    per_step = sum(stage.share * stage.batch * stage.patch**2 for stage in stages)
+    steps = int((1 - _RESERVE) * seconds * speed.pixels_per_second / per_step)
+    if steps < 1:
+        raise TrainingError(
+            f"{recipe.name}: {seconds:.0f} s do not suffice for one step of about "
+            f"{per_step / speed.pixels_per_second:.0f} s; give more time"
+        )
+    seen = trained_pixels(recipe.start)
+    freshness = min(1.0, math.sqrt(steps * per_step / seen)) if seen else 1.0
+    return Plan(
+        recipe=replace(
+            recipe,
+            stages=stages,
+            steps=steps,
+            learning_rate=recipe.learning_rate * freshness,
+            warmup_steps=max(1, min(recipe.warmup_steps, steps // 10)),
+        ),
+        execution=speed.execution,
+        pixels_per_second=speed.pixels_per_second,
+        share_of_peak=speed.pixels_per_second * flops_per_pixel(recipe) / peak,
+    )

@@ -1,0 +1,68 @@
+"""One process among those that ``torchrun`` started, or the only one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hcd.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Which process this is, and of how many."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """``cuda`` → this process's own GPU; other names stay."""
+        return f"cuda:{self.local_rank}" if name == "cuda" else name
+
+    def share(self, round_trip: nn.Module) -> nn.Module:
+        """The module with gradients averaged over all processes; itself where there is one process."""
+        return nn.parallel.DistributedDataParallel(round_trip) if self.size > 1 else round_trip
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so, so that all stop at the same step."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor(float(flag), device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+        torch.distributed.all_reduce(value)
+        return bool(value > 0)
+
+
+@contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """Meet the other processes, as ``torchrun`` tells in the environment, for as long as the context lasts.
+
+    Raises:
+        UsageError: the environment is not that of ``torchrun``.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    try:
+        world = World(
+            rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), local_rank=int(os.environ["LOCAL_RANK"])
+        )
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"WORLD_SIZE is set but {error} is missing or no number; start with torchrun") from error
+    if device.startswith("cuda"):
+        torch.cuda.set_device(world.local_rank)
+    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield world
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,115 @@
+"""From a recipe to a network that can be trained: built, grown from smaller weights, both passes in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcd.errors import UsageError
+from hcd.nets import IRN
+from hcd.nets.irn import Coupling
+from hcd.ops import quantize
+from hcd.train.recipe import IRNNetwork, Recipe
+from hcd.zoo import get_entry, read_checkpoint, read_metadata
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
+
+    Raises:
+        UsageError: the start has no shipped weights, or is no smaller network of the same family.
+    """
+    torch.manual_seed(recipe.seed)
+    if not isinstance(recipe.network, IRNNetwork):
+        raise UsageError(f"recipe {recipe.name}: networks of family {recipe.network.family} cannot be trained yet")
+    net = IRN(recipe.network.blocks)
+    if recipe.start:
+        file = get_entry(recipe.start).weights_file
+        if file is None:
+            raise UsageError(f"recipe {recipe.name}: no weights ship for its start '{recipe.start}'; leave it out")
+        grow(net, read_checkpoint(file).tensors)
+    return net
+
+
+def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
+    """Put the couplings of a shallower network into ``net``, evenly spread; those in between stay identities.
+
+    An untrained coupling does nothing, so ``net`` computes what the shallower network did, and goes on from
+    there with more depth. Where ``net`` has more levels, the surplus ones are its last and do nothing but the
+    Haar transform.
+
+    Args:
+        net: freshly built.
+        smaller: state_dict of an :class:`IRN` with at most as many couplings on each level.
+
+    Raises:
+        UsageError: it has more couplings or levels.
+
+    Source: identity-preserving growth after Chen, Goodfellow and Shlens, "Net2Net", ICLR 2016.
+    """
+    blocks = IRN.blocks_of(smaller)
+    if not blocks or len(blocks) > len(net.blocks) or any(a > b for a, b in zip(blocks, net.blocks, strict=False)):
+        raise UsageError(f"an IRN of blocks {net.blocks} cannot grow from one of blocks {blocks or 'none'}")
+    old, new = 0, 0
+    state: dict[str, Any] = dict(net.state_dict())
+    for few, many in zip(blocks, net.blocks, strict=False):
+        old, new = old + 1, new + 1  # past the Haar transform
+        for i in range(few):
+            prefix = f"operations.{old + i}."
+            target = f"operations.{new + i * many // few}."
+            state.update(
+                {target + key.removeprefix(prefix): value for key, value in smaller.items() if key.startswith(prefix)}
+            )
+        old, new = old + few, new + many
+    net.load_state_dict(state)
+
+
+class RoundTrip(nn.Module):
+    """Both passes of a network in one: down, round, and up again with a latent that does not know the picture.
+
+    One module with one ``forward`` is what data parallelism and graph capture take.
+
+    Args:
+        net: an :class:`hcd.nets.IRN`.
+        latent_std: standard deviation of the Gaussian latent of the way back; 0 for zeros.
+    """
+
+    def __init__(self, net: nn.Module, latent_std: float = 0.0) -> None:
+        super().__init__()
+        self.net = net
+        self.latent_std = latent_std
+
+    def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
+        y = self.net(hr)
+        lr, z = y[:, :3], y[:, 3:]
+        latent = torch.randn_like(z) * self.latent_std if self.latent_std else torch.zeros_like(z)
+        hr_hat = self.net.inverse(torch.cat([quantize(lr), latent], dim=1))  # type: ignore[operator]
+        return lr, z.square().mean(), hr_hat
+
+
+def compile_couplings(net: nn.Module) -> None:
+    """Compile both directions of every coupling; those of one level share their code."""
+    # One entry per level, direction, precision and patch size.
+    torch._dynamo.config.recompile_limit = 64
+    for module in net.modules():
+        if isinstance(module, Coupling):
+            module.forward = torch.compile(module.forward, dynamic=False)  # type: ignore[method-assign]
+            module.inverse = torch.compile(module.inverse, dynamic=False)  # type: ignore[method-assign]
+
+
+def trained_pixels(name: str) -> int:
+    """HR pixels that the shipped weights of this name were trained on; 0 where there are none."""
+    file = get_entry(name).weights_file if name else None
+    if file is None:
+        return 0
+    metadata = read_metadata(file)
+    if "pixels" in metadata:
+        return int(metadata["pixels"])
+    # The first weights that shipped tell their steps, batch and patch instead.
+    recipe = json.loads(metadata["recipe"])
+    return int(metadata["steps"]) * int(recipe["batch"]) * int(recipe["patch"]) ** 2

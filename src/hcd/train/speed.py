@@ -1,0 +1,151 @@
+"""How fast a machine trains, and the way of running steps that is fastest on it: measured, not assumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hcd.errors import TrainingError
+from hcd.train.networks import RoundTrip, build_network, compile_couplings
+from hcd.train.recipe import Recipe, Stage
+from hcd.train.step import Execution, Step, make_optimizer
+
+_WARM_STEPS = {"cpu": 1, "cuda": 6}  # the first ones compile, capture and choose algorithms
+_TIMED_STEPS = {"cpu": 2, "cuda": 12}
+# Larger batches than needed cost steps: the smallest one that comes this close to the fastest is taken.
+_CLOSE = 0.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What was measured for one way of running.
+
+    Attributes:
+        execution, stage: the way, and the batch and patch that it was measured with.
+        pixels_per_second: HR pixels trained on.
+        flops_per_second: of both passes and the gradient, counted in convolutions.
+    """
+
+    execution: Execution
+    stage: Stage
+    pixels_per_second: float
+    flops_per_second: float
+
+
+def fastest(
+    recipe: Recipe, device: str, *, batches: tuple[int, ...] = (), report: Callable[[str], None] = lambda line: None
+) -> Speed:
+    """Try the ways of running that the device offers, on patches of the recipe's first stage, and return the best.
+
+    A way that fails here (a compiler that is not there, memory that does not suffice) is reported and left out.
+
+    Args:
+        recipe: what will be trained.
+        device: as PyTorch names it.
+        batches: batch sizes to try, smallest first; none: that of the stage.
+        report: takes one line per way.
+
+    Raises:
+        TrainingError: no way works.
+    """
+    flops = flops_per_pixel(recipe)
+    found: list[Speed] = []
+    for execution in _ways(device):
+        for batch in batches or (recipe.stages[0].batch,):
+            stage = replace(recipe.stages[0], batch=batch)
+            what = f"{_words(execution)}, {batch} × {stage.patch}²"
+            try:
+                pixels = _pixels_per_second(recipe, execution, stage)
+            except Exception as error:  # whatever a compiler or driver raises: the other ways remain
+                report(f"{what}: does not work here ({(str(error).splitlines() or [type(error).__name__])[0][:200]})")
+                break
+            report(f"{what}: {pixels / stage.patch**2:.1f} patches/s, {pixels * flops / 1e12:.3g} TFLOP/s")
+            found.append(
+                Speed(execution=execution, stage=stage, pixels_per_second=pixels, flops_per_second=pixels * flops)
+            )
+    if not found:
+        raise TrainingError(f"{recipe.name}: no way of training works on device '{device}'; see the lines above")
+    best = max(speed.pixels_per_second for speed in found)
+    close = [speed for speed in found if speed.pixels_per_second >= _CLOSE * best]
+    least = min(speed.stage.batch for speed in close)
+    return max((s for s in close if s.stage.batch == least), key=lambda speed: speed.pixels_per_second)
+
+
+def flops_per_pixel(recipe: Recipe) -> float:
+    """Floating point operations of the convolutions of one step, both passes and gradient, per HR pixel."""
+    hr = torch.rand(1, 3, 8 * recipe.scale, 8 * recipe.scale)
+    round_trip = RoundTrip(build_network(recipe))
+    with FlopCounterMode(display=False) as counter:
+        _, latent, hr_hat = round_trip(hr)
+        (hr_hat.sum() + latent).backward()
+    return float(counter.get_total_flops() / (hr.shape[-1] * hr.shape[-2]))
+
+
+def matrix_peak(device: str) -> float:
+    """The most operations per second that a large matrix product reaches: bfloat16 on a GPU, float32 on a CPU."""
+    on_cuda = torch.device(device).type == "cuda"
+    side, dtype, repeats = (8192, torch.bfloat16, 20) if on_cuda else (1536, torch.float32, 3)
+    a = torch.rand(side, side, device=device).to(dtype)
+    a @ a
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        a @ a
+    _wait(device)
+    return 2 * side**3 * repeats / (time.perf_counter() - start)
+
+
+def _ways(device: str) -> Iterator[Execution]:
+    if torch.device(device).type == "cpu":
+        yield Execution(device=device)
+        yield Execution(device=device, bfloat16=True)
+        return
+    for compiled in (False, True):
+        for graph in (False, True):
+            yield Execution(device=device, bfloat16=True, compiled=compiled, graph=graph)
+
+
+def _pixels_per_second(recipe: Recipe, execution: Execution, stage: Stage) -> float:
+    kind = torch.device(execution.device).type
+    net = build_network(recipe).to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(recipe, net, execution)
+    if execution.compiled:
+        compile_couplings(net)
+    take = Step(recipe, RoundTrip(net, recipe.latent_std), optimizer, execution)
+    hr = torch.rand(stage.batch, 3, stage.patch, stage.patch, device=execution.device)
+    hr = hr.contiguous(memory_format=torch.channels_last)
+    lr = torch.nn.functional.avg_pool2d(hr, recipe.scale)
+    for _ in range(_WARM_STEPS[kind]):
+        take(hr, lr, bfloat16=execution.bfloat16)
+    _wait(execution.device)
+    start = time.perf_counter()
+    for _ in range(_TIMED_STEPS[kind]):
+        take(hr, lr, bfloat16=execution.bfloat16)
+    _wait(execution.device)
+    return stage.batch * stage.patch**2 * _TIMED_STEPS[kind] / (time.perf_counter() - start)
+
+
+def _wait(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _words(execution: Execution) -> str:
+    extra = [word for word, on in (("compiled", execution.compiled), ("graph", execution.graph)) if on]
+    return ", ".join([execution.device, "bfloat16" if execution.bfloat16 else "float32", *extra])
+
+
+def prefers_bfloat16(recipe: Recipe, device: str) -> bool:
+    """Whether convolutions in bfloat16 train this recipe faster here than in float32; measured on a CPU, taken for
+    granted on a GPU."""
+    if torch.device(device).type == "cuda":
+        return True
+    stage = replace(recipe.stages[0], batch=1)
+    slow, fast = (
+        _pixels_per_second(recipe, Execution(device=device, bfloat16=bfloat16), stage) for bfloat16 in (False, True)
+    )
+    return fast > slow
