@@ -239,7 +239,7 @@ class HCFlow(nn.Module):
         levels = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.haar_weights")
         steps = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.actnorm\.bias")
         ends = [*levels[1:], max(steps, default=-1) + 1]
-        conditional = "flow.level0_condFlow."
+        first = "flow.level0_condFlow"
 
         def count(pattern: str) -> int:
             return len(_indices(state_dict, pattern))
@@ -252,13 +252,13 @@ class HCFlow(nn.Module):
                     for level in range(len(levels))
                 ),
                 growth=_outputs(state_dict, f"flow.layers.{min(steps, default=0)}.affine.f.conv1.weight"),
-                features=_outputs(state_dict, f"{conditional}conv_first.weight"),
-                rrdb_growth=_outputs(state_dict, f"{conditional}RRDB_trunk0.0.RDB1.conv1.weight"),
+                features=_outputs(state_dict, f"{first}.conv_first.weight"),
+                rrdb_growth=_outputs(state_dict, f"{first}.RRDB_trunk0.0.RDB1.conv1.weight"),
                 rrdb_blocks=(
-                    count(rf"{conditional}RRDB_trunk0\.(\d{{1,4}})\.RDB1\.conv1\.weight"),
-                    count(rf"{conditional}RRDB_trunk1\.(\d{{1,4}})\.RDB1\.conv1\.weight"),
+                    count(r"flow\.level0_condFlow\.RRDB_trunk0\.(\d{1,4})\.RDB1\.conv1\.weight"),
+                    count(r"flow\.level0_condFlow\.RRDB_trunk1\.(\d{1,4})\.RDB1\.conv1\.weight"),
                 ),
-                hidden=_outputs(state_dict, f"{conditional}additional_flow_steps.0.affine.f.conv1.weight"),
+                hidden=_outputs(state_dict, f"{first}.additional_flow_steps.0.affine.f.conv1.weight"),
             )
         except UsageError:
             return None

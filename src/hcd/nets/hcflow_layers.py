@@ -7,6 +7,7 @@ and shapes of the state_dicts are those of the official checkpoints.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -107,8 +108,10 @@ def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
+    device = x.device.type
     # The flow itself keeps its precision where the sub-networks run in a lower one.
-    with torch.autocast(x.device.type, enabled=False):
+    autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with autocast:
         return F.conv2d(x, matrix[:, :, None, None])
 
 
@@ -182,12 +185,12 @@ class AffineCoupling(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         x1, x2 = x[:, : self.kept], x[:, self.kept :]
-        shift, log_scale = shift_and_log_scale(self.f(_join(x1, condition)))
+        shift, log_scale = shift_and_log_scale(self.f(_join(x1, condition)).to(x.dtype))
         return torch.cat([x1, (x2 + shift) * torch.exp(log_scale)], dim=1)
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         x1, y2 = y[:, : self.kept], y[:, self.kept :]
-        shift, log_scale = shift_and_log_scale(self.f(_join(x1, condition)))
+        shift, log_scale = shift_and_log_scale(self.f(_join(x1, condition)).to(y.dtype))
         return torch.cat([x1, y2 * torch.exp(-log_scale) - shift], dim=1)
 
 

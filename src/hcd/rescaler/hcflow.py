@@ -1,0 +1,70 @@
+"""The rescaler made of HCFlow: LR from its main flow, details as its conditional flows predict or draw them."""
+
+from __future__ import annotations
+
+import functools
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.nets.hcflow import HCFlow
+from hcd.ops import gaussian_field
+from hcd.rescaler.base import Rescaler
+from hcd.rescaler.latent import LatentPolicy
+
+# 2**32 divided by the golden ratio: far from every small seed, and so are its multiples.
+_SEED_STRIDE = 0x9E3779B9
+
+
+@final
+class HCFlowRescaler(Rescaler):
+    """Downscales with the main flow alone, upscales with the inverse of the whole network.
+
+    The latent is unit Gaussian given the LR picture: ``zeros`` puts the details at the means that the network
+    predicts, ``gaussian:SEED`` draws them at temperature 1. Level i of the network, from 0 on, draws from the noise
+    of seed ``(SEED + i · 0x9E3779B9) mod 2**32``.
+
+    Args:
+        net: the network.
+        latent: what the inverse pass puts in place of the details.
+        name, weights_hash: as for :class:`Rescaler`.
+
+    Departs: the official network clamps LR and HR to [0, 1]; here neither is clamped, as everywhere.
+    """
+
+    def __init__(self, net: HCFlow, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
+        super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, latent=str(latent))
+        # Channels-last is the layout that CPU and GPU convolutions run fastest in.
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._policy = latent
+
+    def _downscale(self, hr: Tensor) -> Tensor:
+        lr: Tensor = self.net.downscale(hr.contiguous(memory_format=torch.channels_last))
+        return lr
+
+    def _upscale(self, lr: Tensor) -> Tensor:
+        hr: Tensor = self.net.inverse(lr.contiguous(memory_format=torch.channels_last), self._latents(lr))
+        return hr
+
+    def _latents(self, lr: Tensor) -> tuple[Tensor, ...] | None:
+        if self._policy.seed is None:
+            return None
+        height, width = lr.shape[-2:]
+        noise = _noise(self._policy.seed, self.net.shape.latent_channels, height, width, lr.device, lr.dtype)
+        return tuple(field.expand(len(lr), -1, -1, -1) for field in noise)
+
+
+@functools.lru_cache(maxsize=1)
+def _noise(
+    seed: int, channels: tuple[int, ...], height: int, width: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """Per level, the same for every evaluation of a picture; made outside of inference mode for later gradients."""
+    fields = []
+    with torch.inference_mode(False):
+        for level, count in enumerate(channels):
+            times = 1 << (len(channels) - 1 - level)
+            level_seed = (seed + level * _SEED_STRIDE) % 2**32
+            field = gaussian_field(level_seed, count, height * times, width * times)[None]
+            fields.append(field.to(device=device, dtype=dtype, memory_format=torch.channels_last))
+    return tuple(fields)
