@@ -18,20 +18,30 @@ class Rescaler(nn.Module, ABC):
         scale: HR side / LR side.
         weights_hash: first 16 hexadecimal digits of the SHA-256 of the weights file; empty without weights.
         latent: latent policy in text; ``zeros`` for rescalers without a latent.
+        hr_size: height and width that every HR picture must have, multiples of the scale; None for any.
     """
 
-    def __init__(self, *, name: str, scale: int, weights_hash: str = "", latent: str = "zeros") -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        scale: int,
+        weights_hash: str = "",
+        latent: str = "zeros",
+        hr_size: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
         self.scale = scale
         self.weights_hash = weights_hash
         self.latent = latent
+        self.hr_size = hr_size
 
     def downscale(self, hr: Tensor) -> Tensor:
         """LR of a picture. Sides that are not multiples of the scale are first extended by reflection.
 
         Args:
-            hr: float ``[N, 3, H, W]``, RGB in [0, 1], H and W ≥ 1.
+            hr: float ``[N, 3, H, W]``, RGB in [0, 1], H and W ≥ 1, or exactly ``hr_size``.
 
         Returns:
             ``[N, 3, ceil(H/scale), ceil(W/scale)]``, neither rounded nor clamped.
@@ -40,17 +50,26 @@ class Rescaler(nn.Module, ABC):
             ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
         """
         self._check("downscale", hr)
-        return self._downscale(pad_to_multiple(hr, self.scale))
+        if self.hr_size is None:
+            hr = pad_to_multiple(hr, self.scale)
+        else:
+            self._check_size("downscale", hr, self.hr_size, "resize or crop the picture to that size first")
+        return self._downscale(hr)
 
     def upscale(self, lr: Tensor) -> Tensor:
         """HR rebuilt from LR: ``[N, 3, h, w]`` → ``[N, 3, h·scale, w·scale]``, neither rounded nor clamped.
 
-        A picture whose sides were extended by ``downscale`` is cropped back by whoever knows its size.
+        A picture whose sides were extended by ``downscale`` is cropped back by whoever knows its size. A
+        rescaler with an ``hr_size`` takes the LR pictures of that size alone.
 
         Raises:
             ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
         """
         self._check("upscale", lr)
+        if self.hr_size is not None:
+            height, width = self.hr_size
+            needed = (height // self.scale, width // self.scale)
+            self._check_size("upscale", lr, needed, "give an LR picture that this model made")
         return self._upscale(lr)
 
     @abstractmethod
@@ -64,6 +83,14 @@ class Rescaler(nn.Module, ABC):
         """Evaluation mode, no gradients for weights; returns itself."""
         self.eval().requires_grad_(False)
         return self
+
+    def _check_size(self, operation: str, image: Tensor, needed: tuple[int, int], remedy: str) -> None:
+        height, width = image.shape[-2:]
+        if (height, width) != needed:
+            raise ShapeError(
+                f"{operation}: got a picture of {width}×{height} pixels, '{self.name}' takes exactly "
+                f"{needed[1]}×{needed[0]}; {remedy}"
+            )
 
     def _check(self, operation: str, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape) < 1 or not image.is_floating_point():

@@ -16,13 +16,19 @@ class GrayRescaler(Rescaler):
     """Downscales as the wrapped rescaler does; what it upscales is reduced to luma, in three equal channels.
 
     Args:
-        inner: the rescaler; name, scale, weights and latent are its own.
+        inner: the rescaler; name, scale, weights, latent and size are its own.
 
     Source: luma of ITU-R BT.601, full range.
     """
 
     def __init__(self, inner: Rescaler) -> None:
-        super().__init__(name=inner.name, scale=inner.scale, weights_hash=inner.weights_hash, latent=inner.latent)
+        super().__init__(
+            name=inner.name,
+            scale=inner.scale,
+            weights_hash=inner.weights_hash,
+            latent=inner.latent,
+            hr_size=inner.hr_size,
+        )
         self.inner = inner
 
     def _downscale(self, hr: Tensor) -> Tensor:

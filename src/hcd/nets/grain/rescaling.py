@@ -1,0 +1,115 @@
+"""The invertible-rescaling part: encoder to 16×16, decoder through every level up to the HR size."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.nets.dense import RRDB
+from hcd.nets.grain.config import GRAINConfig
+from hcd.nets.grain.recompute import recomputed
+
+_SLOPE = 0.2
+_PICTURE_GAIN = 0.1
+# RRDBs per level; the largest levels have one of a single dense block of four convolutions instead.
+_BLOCKS = {16: 3, 32: 3, 64: 3, 128: 2, 256: 1}
+
+
+def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
+    """3×3, padding 1; starts at weights that keep the variance, without which little of the LR would reach the HR."""
+    layer = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def activation() -> nn.LeakyReLU:
+    """In place: what is kept for its gradient is then what the next layer keeps anyway."""
+    return nn.LeakyReLU(_SLOPE, inplace=True)
+
+
+def chain(*widths: int, stride: int = 1, picture: bool = False) -> nn.Sequential:
+    """Convolutions from width to width, each followed by the activation.
+
+    Args:
+        picture: the last one makes pictures; it has no activation and starts near mid gray.
+    """
+    layers: list[nn.Module] = []
+    for in_channels, out_channels in itertools.pairwise(widths):
+        layers += [conv(in_channels, out_channels, stride=stride), activation()]
+    if picture:
+        layers.pop()
+        with torch.no_grad():
+            layers[-1].weight.mul_(_PICTURE_GAIN)  # type: ignore[operator]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """HR ``[N, 3, size, size]`` in [−1, 1] → LR ``[N, 3, 16, 16]``."""
+
+    def __init__(self, config: GRAINConfig) -> None:
+        super().__init__()
+        width = config.channels
+        self.conv_first = conv(3, width)
+        halvings = len(config.levels) - 1
+        self.body = nn.Sequential(*(chain(width, width, stride=2) for _ in range(halvings)))
+        self.RRDB_trunk = nn.Sequential(*(RRDB(width, growth=config.growth) for _ in range(config.trunk_blocks)))
+        self.trunk_conv = conv(width, width)
+        self.out = chain(width, width, 3, picture=True)
+
+    def forward(self, hr: Tensor) -> Tensor:
+        x = self.body(self.conv_first(hr))
+        lr: Tensor = self.out(x + self.trunk_conv(self.RRDB_trunk(x)))
+        return lr
+
+
+class Decoder(nn.Module):
+    """LR ``[N, 3, 16, 16]`` → one feature map ``[N, channels, side, side]`` for each level, and a picture."""
+
+    def __init__(self, config: GRAINConfig) -> None:
+        super().__init__()
+        width = config.channels
+        self.levels = config.levels
+        self.conv_first = conv(3, width)
+        for side in self.levels:
+            if side in _BLOCKS:
+                blocks = [RRDB(width, growth=config.growth) for _ in range(_BLOCKS[side])]
+            else:
+                blocks = [RRDB(width, growth=config.growth, blocks=1, convs=4)]
+            self.add_module(f"RRDB_trunk{side}", nn.Sequential(*blocks))
+            self.add_module(f"trunk_conv{side}", conv(width, width))
+        self.out = chain(width, width, width // 2, 3, picture=True)
+
+    def features(self, lr: Tensor) -> list[Tensor]:
+        """The feature maps of all levels, smallest first."""
+        found: list[Tensor] = []
+        x: Tensor = self.conv_first(lr)
+        for side in self.levels:
+            if found:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = recomputed(functools.partial(self._level, side), x)
+            found.append(x)
+        return found
+
+    def _level(self, side: int, x: Tensor) -> Tensor:
+        trunk, last = self.get_submodule(f"RRDB_trunk{side}"), self.get_submodule(f"trunk_conv{side}")
+        result: Tensor = x + last(trunk(x))
+        return result
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """The decoder's own HR picture, which trains it; the fusion uses the features alone."""
+        hr: Tensor = self.out(self.features(lr)[-1])
+        return hr
+
+
+class InvertibleRRDB(nn.Module):
+    """Encoder and decoder under their official names."""
+
+    def __init__(self, config: GRAINConfig) -> None:
+        super().__init__()
+        self.enc = Encoder(config)
+        self.dec = Decoder(config)

@@ -1,0 +1,196 @@
+"""GRAIN's weights as its authors keep them: a folder of four files, read as data and written again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcd.errors import WeightsError
+from hcd.files import write_atomically
+from hcd.nets.grain import GRAIN, GRAINConfig
+from hcd.zoo.checkpoints import Checkpoint
+
+_GENERATOR = "stylegan2-ffhq-config-f.pt"
+# Each file, the prefix that its names have here, and its number among the four where the authors number them.
+_PARTS = {
+    "invRRDB_model.pt": ("invRRDB.", 1),
+    "codeStyleGAN_model.pt": ("codeStyleGAN.", 2),
+    "Fusion_model.pt": ("Fusion.", 3),
+}
+_GENERATOR_PREFIX = "codeStyleGAN.decoder."
+_AVERAGE = "latent_avg"
+
+GRAIN_FILES = (*_PARTS, _GENERATOR)
+"""The names that the files have in a folder."""
+
+
+def read_grain_folder(folder: Path) -> Checkpoint:
+    """Read the official files of a folder into one state_dict of :class:`hcd.nets.grain.GRAIN`.
+
+    The generator and the average code come from the StyleGAN2 file, as in the official program, which
+    leaves out the generator that codeStyleGAN_model.pt holds too. ``module.`` before names, half
+    precision, bare state_dicts and those of the fine-tuning stage (``state_dict1`` to ``state_dict3``)
+    are taken as well.
+
+    Returns:
+        Float32 tensors named as in GRAIN's state_dict, of shapes that fit together; ``path`` is the folder,
+        ``weights_hash`` is :func:`hash_grain_folder`.
+
+    Raises:
+        WeightsError: a file is missing, cannot be read, or holds something else than its part of a GRAIN.
+    """
+    weights_hash = hash_grain_folder(folder)
+    tensors: dict[str, Tensor] = {}
+    origin: dict[str, Path] = {}
+    for path, prefix, named in _read_parts(folder):
+        for key, tensor in named.items():
+            tensors[prefix + key] = tensor
+            origin[prefix + key] = path
+    config = GRAINConfig.of(tensors)
+    if config is None:
+        raise WeightsError(f"{folder}: the files hold no GRAIN weights; give a folder with the official ones")
+    with torch.device("meta"):
+        expected = GRAIN(config).state_dict()
+    for key, tensor in expected.items():
+        path = folder / _file_of(key)
+        if key not in tensors:
+            raise WeightsError(f"{path}: {_inner(key)}: missing; a GRAIN of size {config.size} needs it")
+        if tensors[key].shape != tensor.shape:
+            raise WeightsError(
+                f"{path}: {_inner(key)}: shape {tuple(tensors[key].shape)}, a GRAIN of size {config.size} needs "
+                f"{tuple(tensor.shape)}"
+            )
+    surplus = tensors.keys() - expected.keys()
+    if surplus:
+        key = min(surplus)
+        raise WeightsError(f"{origin[key]}: {_inner(key)}: not part of a GRAIN of size {config.size}")
+    return Checkpoint(path=folder, tensors=tensors, weights_hash=weights_hash)
+
+
+def hash_grain_folder(folder: Path) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of the four files, one after the other.
+
+    Raises:
+        WeightsError: a file is missing; names all that are.
+    """
+    missing = [name for name in GRAIN_FILES if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{folder}: lacks {', '.join(missing)}; GRAIN needs a folder with the files {', '.join(GRAIN_FILES)}"
+        )
+    digest = hashlib.sha256()
+    for name in GRAIN_FILES:
+        with (folder / name).open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def write_grain_folder(tensors: Mapping[str, Tensor], folder: Path) -> list[Path]:
+    """Write a state_dict of :class:`hcd.nets.grain.GRAIN` as the four official files; the folder is made.
+
+    Returns:
+        The files, in the order of :data:`GRAIN_FILES`.
+
+    Raises:
+        WeightsError: the names are not those of a GRAIN.
+        OutputError: a file cannot be written.
+    """
+    config = GRAINConfig.of(tensors)
+    if config is None:
+        raise WeightsError(f"{folder}: not written; the weights are not a GRAIN's")
+    # The official loaders look into "opts" for nothing that concerns the weights.
+    contents: dict[str, dict[str, Any]] = {
+        name: {"state_dict": _under(tensors, prefix), "opts": {"output_size": config.size}}
+        for name, (prefix, _) in _PARTS.items()
+    }
+    contents[_GENERATOR] = {"g_ema": _under(tensors, _GENERATOR_PREFIX), _AVERAGE: tensors[_AVERAGE]}
+    for name, content in contents.items():
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(folder / name, buffer.getvalue())
+    return [folder / name for name in GRAIN_FILES]
+
+
+def _read_parts(folder: Path) -> list[tuple[Path, str, dict[str, Tensor]]]:
+    """File, prefix and named tensors; a later file's take the place of an earlier one's."""
+    parts = []
+    for name, (prefix, number) in _PARTS.items():
+        path = folder / name
+        named = _named_tensors(path, _state_dict(path, _load(path), number))
+        if name == "codeStyleGAN_model.pt":
+            named = {key: tensor for key, tensor in named.items() if not key.startswith("decoder.")}
+        parts.append((path, prefix, named))
+    path = folder / _GENERATOR
+    content = _load(path)
+    if not isinstance(content.get("g_ema"), dict) or not isinstance(content.get(_AVERAGE), Tensor):
+        raise WeightsError(
+            f"{path}: holds no 'g_ema' with 'latent_avg'; give the StyleGAN2 file that GRAIN starts from"
+        )
+    parts.append((path, _GENERATOR_PREFIX, _named_tensors(path, content["g_ema"])))
+    # Some copies keep it as one row.
+    average = content[_AVERAGE].squeeze(0) if content[_AVERAGE].ndim == 2 else content[_AVERAGE]
+    parts.append((path, "", _named_tensors(path, {_AVERAGE: average})))
+    return parts
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            # It warns of pickle protocols and storages that official files have; what fits is checked later.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: cannot be read as weights ({reason}); get the file again") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, needs a dictionary of tensors")
+    return content
+
+
+def _state_dict(path: Path, content: dict[str, Any], number: int) -> dict[str, Any]:
+    """The named tensors inside a file: under ``state_dict``, under their number, or the whole file."""
+    for key in ("state_dict", f"state_dict{number}"):
+        if key in content:
+            if not isinstance(content[key], dict):
+                raise WeightsError(f"{path}: its '{key}' is no dictionary of tensors; give an official file")
+            inner: dict[str, Any] = content[key]
+            return inner
+    return content
+
+
+def _named_tensors(path: Path, named: dict[str, Any]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in named.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise WeightsError(f"{path}: {key!r}: holds something else than a tensor; give an official file")
+        if tensor.layout != torch.strided or not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise WeightsError(f"{path}: {key}: holds something else than finite floating point numbers")
+        tensors[key.removeprefix("module.")] = tensor.float()
+    if not tensors:
+        raise WeightsError(f"{path}: holds no tensors; give an official file")
+    return tensors
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _file_of(key: str) -> str:
+    if key == _AVERAGE or key.startswith(_GENERATOR_PREFIX):
+        return _GENERATOR
+    return next(name for name, (prefix, _) in _PARTS.items() if key.startswith(prefix))
+
+
+def _inner(key: str) -> str:
+    """The name of a tensor inside its file."""
+    if key.startswith(_GENERATOR_PREFIX):
+        return key.removeprefix(_GENERATOR_PREFIX)
+    return key if key == _AVERAGE else key.split(".", 1)[1]
