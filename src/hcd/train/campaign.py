@@ -21,8 +21,10 @@ from hcd.train.validation import Validation
 from hcd.zoo import get_entry
 
 _HELD_OUT = 50  # every so many pictures, one is kept to validate on
-_RESERVE = 0.06  # of the time, for checkpoints, validation and slower parts of the run
-_BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4)}  # times the recipe's batch; on a CPU, patches
+# Shares of the time for checkpoints, validation and slower parts of the run, and for compiling every stage.
+_RESERVE, _COMPILING = 0.06, 0.1
+# Smaller batches than these leave gradients too noisy to improve weights that are trained already.
+_BATCHES = {"cpu": (0.25, 0.5), "cuda": (1, 2, 4)}  # times the recipe's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str],
         recipe = replace(recipe, start=name)
     kind = device.split(":")[0]
     first = recipe.stages[0].batch
-    batches = tuple(n if kind == "cpu" else n * first for n in _BATCHES[kind])
+    batches = tuple(max(1, round(n * first)) for n in _BATCHES[kind])
     speed = fastest(recipe, device, batches=batches, report=report)
     return _fit(recipe, speed, seconds, matrix_peak(device))
 
@@ -169,7 +171,8 @@ def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
     factor = speed.stage.batch / recipe.stages[0].batch
     stages = tuple(replace(stage, batch=max(1, round(stage.batch * factor))) for stage in recipe.stages)
     per_step = sum(stage.share * stage.batch * stage.patch**2 for stage in stages)
-    steps = int((1 - _RESERVE) * seconds * speed.pixels_per_second / per_step)
+    reserve = _RESERVE + _COMPILING * speed.execution.compiled
+    steps = int((1 - reserve) * seconds * speed.pixels_per_second / per_step)
     if steps < 1:
         raise TrainingError(
             f"{recipe.name}: {seconds:.0f} s do not suffice for one step of about "

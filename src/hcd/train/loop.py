@@ -36,7 +36,7 @@ class Progress:
         step, steps: done, and in all.
         loss: of the last batch.
         psnr, lr_psnr: of the last batch: rebuilt HR, and LR against bicubic; RGB, dB.
-        validation_psnr: PSNR-Y of the EMA weights on the validation pictures, dB; NaN before the first time.
+        validation_psnr: PSNR-Y of the EMA weights on the validation pictures, dB; NaN without.
         seconds: since the run began, earlier pieces of it counted in.
         patches_per_second: of this piece, over all devices.
         waiting: share of this piece's time in which the device waited for patches.
@@ -77,7 +77,7 @@ def train(
         out: folder for ``<recipe>.checkpoint.pt`` and ``<recipe>.safetensors``.
         execution: how this machine runs the steps; a checkpoint keeps its own, but for the device.
         world: which of several processes this is; every one of them calls.
-        validation: measures the EMA weights now and then, and at the end.
+        validation: measures the EMA weights at the beginning, now and then, and at the end.
         time_limit: seconds that this call may take for its steps.
         checkpoint_every, validate_every: seconds.
         on_step: called after steps, on a GPU after every 25th.
@@ -115,7 +115,8 @@ class _Run:
             execution = Execution(**{**state["execution"], "device": execution.device})
         self.execution = execution
         net = build_network(recipe)
-        self.net = net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.net.train()
         self.optimizer = make_optimizer(recipe, self.net, execution)
@@ -141,6 +142,8 @@ class _Run:
         saved = validated = start
         first, patches_done, waited = self.step, 0, 0.0
         guard = _Guard(recipe.name, self.checkpoint)
+        if validation is not None and world.leads:
+            self.validation_psnr = validation(RoundTrip(self.ema))
         while self.step < recipe.steps:
             if (self.step - first) % report_every == 0 and world.any(self.seconds - before >= time_limit):
                 break

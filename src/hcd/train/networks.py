@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hcd.errors import UsageError
-from hcd.nets import IRN
-from hcd.nets.irn import Coupling
+from hcd.nets.hcflow import HCFlow, HCFlowShape
+from hcd.nets.irn import IRN, Coupling
 from hcd.ops import quantize
-from hcd.train.recipe import IRNNetwork, Recipe
+from hcd.train.recipe import HCFlowNetwork, Recipe
 from hcd.zoo import get_entry, read_checkpoint, read_metadata
 
 
-def build_network(recipe: Recipe) -> nn.Module:
+def build_network(recipe: Recipe) -> IRN | HCFlow:
     """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
 
     Raises:
         UsageError: the start has no shipped weights, or is no smaller network of the same family.
     """
     torch.manual_seed(recipe.seed)
-    if not isinstance(recipe.network, IRNNetwork):
-        raise UsageError(f"recipe {recipe.name}: networks of family {recipe.network.family} cannot be trained yet")
+    smaller = _start(recipe)
+    if isinstance(recipe.network, HCFlowNetwork):
+        shape = HCFlowShape(steps=recipe.network.steps, conditional_steps=recipe.network.conditional_steps)
+        flow = HCFlow(shape)
+        if smaller:
+            if HCFlow.shape_of(smaller) != shape:
+                raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no HCFlow of the same size")
+            flow.load_state_dict(dict(smaller))
+        return flow
     net = IRN(recipe.network.blocks)
-    if recipe.start:
-        file = get_entry(recipe.start).weights_file
-        if file is None:
-            raise UsageError(f"recipe {recipe.name}: no weights ship for its start '{recipe.start}'; leave it out")
-        grow(net, read_checkpoint(file).tensors)
+    if smaller:
+        grow(net, smaller)
     return net
 
 
@@ -69,27 +73,50 @@ def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
 
 
 class RoundTrip(nn.Module):
-    """Both passes of a network in one: down, round, and up again with a latent that does not know the picture.
+    """Both passes of a network in one: down, round, and up again with latents that do not know the picture.
 
     One module with one ``forward`` is what data parallelism and graph capture take.
 
     Args:
-        net: an :class:`hcd.nets.IRN`.
-        latent_std: standard deviation of the Gaussian latent of the way back; 0 for zeros.
+        net: the network.
+        latent_std: standard deviation of the Gaussian latents of the way back; 0 for zeros.
     """
 
-    def __init__(self, net: nn.Module, latent_std: float = 0.0) -> None:
+    def __init__(self, net: IRN | HCFlow, latent_std: float = 0.0) -> None:
         super().__init__()
         self.net = net
         self.latent_std = latent_std
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
-        y = self.net(hr)
-        lr, z = y[:, :3], y[:, 3:]
-        latent = torch.randn_like(z) * self.latent_std if self.latent_std else torch.zeros_like(z)
-        hr_hat = self.net.inverse(torch.cat([quantize(lr), latent], dim=1))  # type: ignore[operator]
-        return lr, z.square().mean(), hr_hat
+        lr, latents = self._down(hr)
+        square = torch.stack([z.square().sum() for z in latents]).sum() / sum(z.numel() for z in latents)
+        if self.latent_std:
+            drawn = [torch.randn_like(z) * self.latent_std for z in latents]
+        else:
+            drawn = [torch.zeros_like(z) for z in latents]
+        return lr, square, self._up(quantize(lr), drawn)
+
+    def _down(self, hr: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        if isinstance(self.net, IRN):
+            y = self.net(hr)
+            return y[:, :3], [y[:, 3:]]
+        lr, latents = self.net(hr)
+        return lr, latents
+
+    def _up(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        if isinstance(self.net, IRN):
+            return self.net.inverse(torch.cat([lr, *latents], dim=1))
+        return self.net.inverse(lr, latents)
+
+
+def _start(recipe: Recipe) -> Mapping[str, Tensor]:
+    if not recipe.start:
+        return {}
+    file = get_entry(recipe.start).weights_file
+    if file is None:
+        raise UsageError(f"recipe {recipe.name}: no weights ship for its start '{recipe.start}'; leave it out")
+    return read_checkpoint(file).tensors
 
 
 def compile_couplings(net: nn.Module) -> None:

@@ -33,16 +33,16 @@ class IRNNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class HCFlowNetwork:
-    """Flow steps per level, and conditional steps, of an :class:`hcd.nets.HCFlow` of two levels."""
+    """Steps per level of the main and the conditional flows of an :class:`hcd.nets.HCFlow`."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
     family: Literal["hcflow"] = "hcflow"
-    steps: int = 8
-    conditional_steps: int = 6
+    steps: tuple[int, ...] = (8, 8)
+    conditional_steps: tuple[int, ...] = (6, 6)
 
     @property
     def scale(self) -> int:
-        return 4
+        return 1 << len(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

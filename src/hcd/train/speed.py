@@ -53,22 +53,32 @@ def fastest(
         TrainingError: no way works.
     """
     flops = flops_per_pixel(recipe)
-    found: list[Speed] = []
-    for execution in _ways(device):
-        for batch in batches or (recipe.stages[0].batch,):
-            stage = replace(recipe.stages[0], batch=batch)
-            what = f"{_words(execution)}, {batch} × {stage.patch}²"
-            try:
-                pixels = _pixels_per_second(recipe, execution, stage)
-            except Exception as error:  # whatever a compiler or driver raises: the other ways remain
-                report(f"{what}: does not work here ({(str(error).splitlines() or [type(error).__name__])[0][:200]})")
-                break
-            report(f"{what}: {pixels / stage.patch**2:.1f} patches/s, {pixels * flops / 1e12:.3g} TFLOP/s")
-            found.append(
-                Speed(execution=execution, stage=stage, pixels_per_second=pixels, flops_per_second=pixels * flops)
-            )
-    if not found:
+
+    def measure(execution: Execution, batch: int) -> list[Speed]:
+        stage = replace(recipe.stages[0], batch=batch)
+        what = f"{_words(execution)}, {batch} × {stage.patch}²"
+        try:
+            pixels = _pixels_per_second(recipe, execution, stage)
+        except Exception as error:  # whatever a compiler or driver raises: the other ways remain
+            report(f"{what}: does not work here ({(str(error).splitlines() or [type(error).__name__])[0][:200]})")
+            return []
+        report(f"{what}: {pixels / stage.patch**2:.1f} patches/s, {pixels * flops / 1e12:.3g} TFLOP/s")
+        return [Speed(execution=execution, stage=stage, pixels_per_second=pixels, flops_per_second=pixels * flops)]
+
+    sizes = batches or (recipe.stages[0].batch,)
+    best = _smallest_fast([speed for way in _ways(device) for size in sizes for speed in measure(way, size)])
+    if best is not None and torch.device(device).type == "cuda":
+        # Compiling takes minutes, so it is tried once.
+        compiled = measure(replace(best.execution, compiled=True), best.stage.batch)
+        best = max([best, *compiled], key=lambda speed: speed.pixels_per_second)
+    if best is None:
         raise TrainingError(f"{recipe.name}: no way of training works on device '{device}'; see the lines above")
+    return best
+
+
+def _smallest_fast(found: list[Speed]) -> Speed | None:
+    if not found:
+        return None
     best = max(speed.pixels_per_second for speed in found)
     close = [speed for speed in found if speed.pixels_per_second >= _CLOSE * best]
     least = min(speed.stage.batch for speed in close)
@@ -104,14 +114,14 @@ def _ways(device: str) -> Iterator[Execution]:
         yield Execution(device=device)
         yield Execution(device=device, bfloat16=True)
         return
-    for compiled in (False, True):
-        for graph in (False, True):
-            yield Execution(device=device, bfloat16=True, compiled=compiled, graph=graph)
+    for graph in (False, True):
+        yield Execution(device=device, bfloat16=True, graph=graph)
 
 
 def _pixels_per_second(recipe: Recipe, execution: Execution, stage: Stage) -> float:
     kind = torch.device(execution.device).type
-    net = build_network(recipe).to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = build_network(recipe)
+    net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, net, execution)
     if execution.compiled:
         compile_couplings(net)
