@@ -222,10 +222,17 @@ class TestShapeOf:
         del state[key]
         assert HCFlow.shape_of(state) != TINY
 
-    @pytest.mark.parametrize("shape", [(), (0, 3, 3, 3), (2, 2)])
+    @pytest.mark.parametrize("shape", [(), (0, 3, 3, 3), (2, 2), (2**31, 0, 3, 3)])
     def test_is_none_where_a_tensor_has_no_such_shape(self, shape):
         state = HCFlow(TINY).state_dict()
         state["flow.level0_condFlow.conv_first.weight"] = torch.zeros(shape)
+        assert HCFlow.shape_of(state) is None
+
+    @pytest.mark.parametrize("filters", [12, 48])
+    def test_is_none_where_the_filters_do_not_grow_with_the_levels(self, filters):
+        state = HCFlow(TINY).state_dict()
+        (second,) = [key for key in state if key.endswith("haar_weights") and not key.startswith("flow.layers.0.")]
+        state[second] = torch.zeros(filters, 1, 2, 2)
         assert HCFlow.shape_of(state) is None
 
     def test_irn_is_none(self):

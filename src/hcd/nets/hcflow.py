@@ -240,6 +240,10 @@ class HCFlow(nn.Module):
         steps = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.actnorm\.bias")
         ends = [*levels[1:], max(steps, default=-1) + 1]
         first = "flow.level0_condFlow"
+        # A file's names may claim any depth, but its filters grow with it.
+        filters = [_outputs(state_dict, f"flow.layers.{index}.haar_weights") for index in levels]
+        if filters != [4 * _PICTURE << level for level in range(len(levels))]:
+            return None
 
         def count(pattern: str) -> int:
             return len(_indices(state_dict, pattern))
@@ -302,6 +306,6 @@ def _indices(names: Iterable[str], pattern: str) -> list[int]:
 
 
 def _outputs(state_dict: Mapping[str, Tensor], name: str) -> int:
-    """Output channels of a convolution's weights; 0 where there are none."""
+    """Output channels of a convolution's weights; 0 where there are none, or none with numbers in them."""
     weight = state_dict.get(name)
-    return 0 if weight is None or weight.ndim != 4 else len(weight)
+    return 0 if weight is None or weight.ndim != 4 or weight.numel() == 0 else len(weight)
