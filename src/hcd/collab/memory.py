@@ -50,9 +50,9 @@ def check_memory(hr: Tensor, model: Rescaler, *, through_downscale: bool) -> Non
 
 
 def _remedy(model: Rescaler, through_downscale: bool) -> str:
-    ways = ["shrink the picture"] if model.hr_size is None else []
-    ways += ["leave the HR stage out"] if through_downscale or model.hr_size is None else []
-    return ", ".join([*ways, "or use preset plain" if ways else "use preset plain"])
+    if model.hr_size is None:
+        return "shrink the picture, leave the HR stage out, or use preset plain"
+    return "leave the HR stage out, or use preset plain" if through_downscale else "use preset plain"
 
 
 def _evaluation(hr: Tensor, model: Rescaler, through_downscale: bool) -> tuple[Tensor, Tensor]:

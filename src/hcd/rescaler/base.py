@@ -56,11 +56,15 @@ class Rescaler(nn.Module, ABC):
             self._check_size("downscale", hr, self.hr_size, "resize or crop the picture to that size first")
         return self._downscale(hr)
 
-    def upscale(self, lr: Tensor) -> Tensor:
+    def upscale(self, lr: Tensor, *, top: int = 0, left: int = 0) -> Tensor:
         """HR rebuilt from LR: ``[N, 3, h, w]`` → ``[N, 3, h·scale, w·scale]``, neither rounded nor clamped.
 
         A picture whose sides were extended by ``downscale`` is cropped back by whoever knows its size. A
         rescaler with an ``hr_size`` takes the LR pictures of that size alone.
+
+        Args:
+            lr: float ``[N, 3, h, w]``, RGB in [0, 1].
+            top, left: where this piece begins in the whole LR picture, for latents that depend on the position.
 
         Raises:
             ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
@@ -70,7 +74,7 @@ class Rescaler(nn.Module, ABC):
             height, width = self.hr_size
             needed = (height // self.scale, width // self.scale)
             self._check_size("upscale", lr, needed, "give an LR picture that this model made")
-        return self._upscale(lr)
+        return self._upscale_piece(lr, top, left)
 
     @abstractmethod
     def _downscale(self, hr: Tensor) -> Tensor:
@@ -78,6 +82,10 @@ class Rescaler(nn.Module, ABC):
 
     @abstractmethod
     def _upscale(self, lr: Tensor) -> Tensor: ...
+
+    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+        """As ``_upscale``, for a piece at this place; for rescalers to which the place makes a difference."""
+        return self._upscale(lr)
 
     def freeze(self) -> Rescaler:
         """Evaluation mode, no gradients for weights; returns itself."""

@@ -35,6 +35,9 @@ class GrayRescaler(Rescaler):
         return self.inner.downscale(hr)
 
     def _upscale(self, lr: Tensor) -> Tensor:
-        red, green, blue = self.inner.upscale(lr).unbind(1)
+        return self._upscale_piece(lr, 0, 0)
+
+    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+        red, green, blue = self.inner.upscale(lr, top=top, left=left).unbind(1)
         luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
         return luma.unsqueeze(1).expand(-1, 3, -1, -1)

@@ -14,15 +14,18 @@ from hcd.nets.grain.config import GRAINConfig
 from hcd.nets.grain.recompute import recomputed
 
 _SLOPE = 0.2
-_PICTURE_GAIN = 0.1
+# Where a start close to zero (mid gray) or to the identity helps.
+_SMALL = 0.1
 # RRDBs per level; the largest levels have one of a single dense block of four convolutions instead.
 _BLOCKS = {16: 3, 32: 3, 64: 3, 128: 2, 256: 1}
 
 
-def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
-    """3×3, padding 1; starts at weights that keep the variance, without which little of the LR would reach the HR."""
+def conv(in_channels: int, out_channels: int, *, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
+    """3×3, padding 1; starts at weights that multiply the spread of what passes through by about ``gain``."""
     layer = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
@@ -39,12 +42,10 @@ def chain(*widths: int, stride: int = 1, picture: bool = False) -> nn.Sequential
         picture: the last one makes pictures; it has no activation and starts near mid gray.
     """
     layers: list[nn.Module] = []
-    for in_channels, out_channels in itertools.pairwise(widths):
+    for in_channels, out_channels in itertools.pairwise(widths[:-1] if picture else widths):
         layers += [conv(in_channels, out_channels, stride=stride), activation()]
     if picture:
-        layers.pop()
-        with torch.no_grad():
-            layers[-1].weight.mul_(_PICTURE_GAIN)  # type: ignore[operator]
+        layers.append(conv(*widths[-2:], gain=_SMALL))
     return nn.Sequential(*layers)
 
 
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
         halvings = len(config.levels) - 1
         self.body = nn.Sequential(*(chain(width, width, stride=2) for _ in range(halvings)))
         self.RRDB_trunk = nn.Sequential(*(RRDB(width, growth=config.growth) for _ in range(config.trunk_blocks)))
-        self.trunk_conv = conv(width, width)
+        self.trunk_conv = conv(width, width, gain=_SMALL)
         self.out = chain(width, width, 3, picture=True)
 
     def forward(self, hr: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class Decoder(nn.Module):
             else:
                 blocks = [RRDB(width, growth=config.growth, blocks=1, convs=4)]
             self.add_module(f"RRDB_trunk{side}", nn.Sequential(*blocks))
-            self.add_module(f"trunk_conv{side}", conv(width, width))
+            self.add_module(f"trunk_conv{side}", conv(width, width, gain=_SMALL))
         self.out = chain(width, width, width // 2, 3, picture=True)
 
     def features(self, lr: Tensor) -> list[Tensor]:
