@@ -14,7 +14,7 @@ from hcd.errors import MetadataError, ModelError, UsageError, printable
 from hcd.image import LRInfo, Picture, downscale_alpha, read_lr, read_picture, upscale_alpha
 from hcd.ops import quantize
 from hcd.rescaler import GrayRescaler, Rescaler
-from hcd.zoo import get_entry, hash_file, load, shipped_hash
+from hcd.zoo import SPANDREL, SPANDREL_RECORDED, get_entry, hash_weights, is_plugin, load, shipped_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,8 @@ class Receiver:
 
     Args:
         model: used instead of the model that files name; needed for files without metadata.
-        weights: weights file, for ``model`` or, without it, for the files that were made with just these weights.
+        weights: weights file (for GRAIN its folder), for ``model`` or, without it, for the files that were made with
+            just these weights.
         device: where the models run.
 
     Raises:
@@ -88,7 +89,7 @@ class Receiver:
 
     def __init__(self, *, model: str | None = None, weights: Path | None = None, device: str = "cpu") -> None:
         self._model, self._weights, self._device = model, weights, device
-        self._weights_hash = "" if weights is None else hash_file(weights)
+        self._weights_hash = "" if weights is None else hash_weights(weights)
         self._loaded: dict[tuple[str, Path | None, str | None], Rescaler] = {}
         if model is not None:
             self._load(model, weights)
@@ -131,14 +132,16 @@ class Receiver:
 
     def _named(self, path: Path, info: LRInfo) -> Rescaler:
         """The model that a file names, with its weights and the latent policy that it was solved for."""
-        weights = self._weights if info.weights and info.weights == self._weights_hash else None
-        name = _registered(path, info, given=weights is not None)
+        given = self._weights if info.weights and info.weights == self._weights_hash else None
+        name, weights = _registered(path, info, given)
         try:
             model = self._load(name, weights, info.latent)
         except UsageError as error:
             raise MetadataError(f"{path}: its hcd metadata are damaged ({error}); {_BY_HAND}") from error
         if model.scale != info.scale:
             raise MetadataError(f"{path}: scale {info.scale}, but its model '{name}' has {model.scale}; {_BY_HAND}")
+        if model.weights_hash != info.weights:
+            raise ModelError(_other_weights(path, info))
         return model
 
     def _load(self, name: str, weights: Path | None, latent: str | None = None) -> Rescaler:
@@ -152,16 +155,35 @@ _BY_HAND = "name a model with --model to upscale it all the same"
 _REMEDY = "install the hcd version that wrote it, give its weights with --weights, or name a model with --model"
 
 
-def _registered(path: Path, info: LRInfo, *, given: bool) -> str:
-    """The registered name of the model that the file names; its weights are given, or the installed ones."""
+def _registered(path: Path, info: LRInfo, given: Path | None) -> tuple[str, Path | None]:
+    """Name and weights of the model that a file names, as ``load`` takes them.
+
+    Args:
+        given: the weights that the caller gave, where they are the file's.
+
+    A path comes from the caller alone, never from the file.
+    """
     try:
         entry = get_entry(info.model)
     except ModelError as error:
-        raise ModelError(f"{path}: made by model {info.model!r}, which is not installed; {_REMEDY}") from error
-    missing = entry.architecture != "bicubic" and not info.weights
-    if not given and (missing or shipped_hash(entry.name) != info.weights):
-        raise ModelError(
-            f"{path}: made by model '{info.model}' with weights {printable(info.weights) or '(none)'}, "
-            f"which are not the installed ones; {_REMEDY}"
-        )
-    return entry.name
+        if is_plugin(info.model):
+            return info.model, None
+        if not info.model.startswith(SPANDREL_RECORDED):
+            raise ModelError(f"{path}: made by model {info.model!r}, which is not installed; {_REMEDY}") from error
+        if given is None:
+            raise ModelError(
+                f"{path}: made by model {info.model!r} with weights {printable(info.weights) or '(none)'}; give the "
+                f"weights file of that hash with --model {SPANDREL}FILE or --weights FILE"
+            ) from error
+        return f"{SPANDREL}{given}", None
+    missing = entry.family is not None and not info.weights
+    if given is None and (missing or shipped_hash(entry.name) != info.weights):
+        raise ModelError(_other_weights(path, info))
+    return entry.name, given
+
+
+def _other_weights(path: Path, info: LRInfo) -> str:
+    return (
+        f"{path}: made by model '{info.model}' with weights {printable(info.weights) or '(none)'}, "
+        f"which are not the installed ones; {_REMEDY}"
+    )

@@ -144,7 +144,7 @@ class TestArguments:
         assert all(entry.name in message for entry in model_entries())
 
     def test_a_name_like_no_other_has_no_nearest(self):
-        with pytest.raises(ModelError, match=r"unknown model 'zzz'\. Known: bicubic-x2"):
+        with pytest.raises(ModelError, match=r"unknown model 'zzz'\. Known: bicubic-rlfn-x2"):
             hcd.load("zzz")
 
     def test_bicubic_has_no_weights(self, tmp_path):

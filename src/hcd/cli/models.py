@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from hcd.zoo import ModelEntry
 
 
 @click.command("models", short_help="List the models.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the models; with NAME, show that model's card."""
-    from hcd.errors import ModelError
-    from hcd.zoo import get_entry, model_entries, read_metadata, shipped_hash
+    """List the models, those of other installed packages included; with NAME, show that model's card."""
+    from hcd.zoo import SPANDREL, model_entries, plugins, shipped_hash
 
     if name is not None:
-        entry = get_entry(name)
-        if entry.card is None and entry.default is not None:
-            entry = get_entry(entry.default)
-        if entry.card is None:
-            raise ModelError(f"{name}: has no card, since no weights ship under this name")
-        click.echo(entry.card.read_text("utf-8").rstrip())
+        click.echo(_card(name))
         return
-    for entry in model_entries():
-        facts: dict[str, object] = {"name": entry.name, "scale": entry.scale, "weights": shipped_hash(entry.name)}
-        if entry.architecture == "bicubic":
-            state = "needs no weights"
-        elif entry.weights_file is not None:
-            latent = read_metadata(entry.weights_file).get("latent", "")
-            state = f"weights {facts['weights']}, latent {latent}"
-        elif entry.default is not None:
-            state = f"its full-size weights do not ship yet: stands for {entry.default} unless --weights is given"
-        else:
-            state = "needs --weights"
-        click.echo(json.dumps({**facts, "state": state}) if as_json else f"{entry.name:<14} ×{entry.scale}  {state}")
+    models: list[dict[str, object]] = [
+        {"name": entry.name, "scale": entry.scale, "weights": shipped_hash(entry.name), "state": _state(entry)}
+        for entry in model_entries()
+    ]
+    # Their scales are unknown until they are loaded, which is not done here: one that is broken breaks nothing.
+    models += [
+        {"name": plugin.name, "scale": None, "weights": "", "state": f"from {plugin.package}"} for plugin in plugins()
+    ]
+    if as_json:
+        for model in models:
+            click.echo(json.dumps(model))
+        return
+    models.append({"name": f"{SPANDREL}FILE", "scale": None, "state": "any super-resolution model that spandrel reads"})
+    width = max(len(str(model["name"])) for model in models)
+    for model in models:
+        scale = "" if model["scale"] is None else f"×{model['scale']}"
+        click.echo(f"{model['name']:<{width}} {scale:<3}  {model['state']}")
+
+
+def _state(entry: ModelEntry) -> str:
+    from hcd.zoo import read_metadata, shipped_hash
+
+    if entry.family is None:
+        return "needs no weights"
+    if entry.weights_file is not None:
+        return f"weights {shipped_hash(entry.name)}, latent {read_metadata(entry.weights_file).get('latent', '')}"
+    if entry.default is not None:
+        return f"its full-size weights do not ship yet: stands for {entry.default} unless --weights is given"
+    return f"needs --weights; official ones: {entry.family.source}"
+
+
+def _card(name: str) -> str:
+    from hcd.errors import ModelError
+    from hcd.zoo import get_entry
+
+    entry = get_entry(name)
+    if entry.card is None and entry.default is not None:
+        entry = get_entry(entry.default)
+    if entry.card is None:
+        raise ModelError(f"{name}: has no card, since no weights ship under this name")
+    return entry.card.read_text("utf-8").rstrip()

@@ -1,5 +1,8 @@
 """Network architectures, pure modules without files; their state_dicts are named as the official ones."""
 
+from hcd.nets.grain import GRAIN
+from hcd.nets.hcflow import HCFlow
 from hcd.nets.irn import IRN
+from hcd.nets.rlfn import RLFN
 
-__all__ = ["IRN"]
+__all__ = ["GRAIN", "IRN", "RLFN", "HCFlow"]

@@ -2,8 +2,21 @@
 
 from hcd.rescaler.base import Rescaler
 from hcd.rescaler.bicubic import BicubicRescaler
+from hcd.rescaler.fixed_kernel import FixedKernelRescaler, SizeRequirement
+from hcd.rescaler.grain import GrainRescaler
 from hcd.rescaler.gray import GrayRescaler
+from hcd.rescaler.hcflow import HCFlowRescaler
 from hcd.rescaler.invertible import InvertibleRescaler
 from hcd.rescaler.latent import LatentPolicy
 
-__all__ = ["BicubicRescaler", "GrayRescaler", "InvertibleRescaler", "LatentPolicy", "Rescaler"]
+__all__ = [
+    "BicubicRescaler",
+    "FixedKernelRescaler",
+    "GrainRescaler",
+    "GrayRescaler",
+    "HCFlowRescaler",
+    "InvertibleRescaler",
+    "LatentPolicy",
+    "Rescaler",
+    "SizeRequirement",
+]

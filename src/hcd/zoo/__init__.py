@@ -1,16 +1,40 @@
-"""Names → rescalers: the registry, shipped weights and checkpoint formats."""
+"""Names → rescalers: the registry, shipped weights, checkpoint formats, other people's upscalers and packages."""
 
-from hcd.zoo.checkpoints import Checkpoint, hash_file, read_checkpoint, read_metadata
-from hcd.zoo.registry import ModelEntry, get_entry, load, model_entries, pick_device, shipped_hash
+from hcd.zoo.checkpoints import Checkpoint, encode_checkpoint, hash_file, read_checkpoint, read_metadata
+from hcd.zoo.conversion import Conversion, convert
+from hcd.zoo.families import FAMILIES, Family, Layout
+from hcd.zoo.plugins import Plugin, is_plugin, plugins
+from hcd.zoo.registry import (
+    ModelEntry,
+    get_entry,
+    hash_weights,
+    load,
+    model_entries,
+    pick_device,
+    shipped_hash,
+)
+from hcd.zoo.upscalers import SPANDREL, SPANDREL_RECORDED
 
 __all__ = [
+    "FAMILIES",
+    "SPANDREL",
+    "SPANDREL_RECORDED",
     "Checkpoint",
+    "Conversion",
+    "Family",
+    "Layout",
     "ModelEntry",
+    "Plugin",
+    "convert",
+    "encode_checkpoint",
     "get_entry",
     "hash_file",
+    "hash_weights",
+    "is_plugin",
     "load",
     "model_entries",
     "pick_device",
+    "plugins",
     "read_checkpoint",
     "read_metadata",
     "shipped_hash",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
+import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from hcd.errors import WeightsError
+from hcd.errors import WeightsError, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +44,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: the file is not there, cannot be read, or holds something else than tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; check the path given as weights")
-    metadata: dict[str, str] = {}
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        else:
-            with warnings.catch_warnings():
-                # It warns of pickle protocols and storages that official files have; what fits is checked later.
-                warnings.simplefilter("ignore")
-                tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}); give a .safetensors or .pth file") from error
+    tensors, metadata = read_content(path)
     if not isinstance(tensors, dict) or not all(
         isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
     ):
@@ -63,6 +54,31 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise WeightsError(f"{path}: {key}: holds something else than finite floating point numbers")
     named = {key.removeprefix("module."): tensor.float() for key, tensor in tensors.items()}
     return Checkpoint(path=path, tensors=named, metadata=metadata, weights_hash=hash_file(path))
+
+
+def read_content(path: Path) -> tuple[Any, dict[str, str]]:
+    """What is in a ``.safetensors`` file or a pickle of bare data, on the CPU, and the former's metadata.
+
+    Raises:
+        WeightsError: no such file, a damaged one, or a pickle that asks for more than tensors and plain containers.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check the path given as weights")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with warnings.catch_warnings():
+            # It warns of pickle protocols and storages that official files have; what fits is checked later.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True), {}
+    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
+        if isinstance(error, pickle.UnpicklingError):
+            # PyTorch's own words advise to execute what is in the file.
+            reason = "it is damaged, or a pickle of more than tensors"
+        else:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: cannot be read as weights ({reason}); give a .safetensors or .pth file") from error
 
 
 def hash_file(path: Path) -> str:
@@ -81,3 +97,26 @@ def read_metadata(path: Path) -> dict[str, str]:
     """What a ``.safetensors`` file says of itself, without loading its tensors."""
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}
+
+
+def encode_checkpoint(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a ``.safetensors`` file, the same for the same content.
+
+    Departs: the safetensors library orders the metadata anew in every run, which would give equal weights
+        different hashes; here they are sorted.
+    """
+    data = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata=dict(metadata))
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def describe(tensors: Mapping[str, Tensor]) -> str:
+    """What a weights file looks like, for messages about files that fit nothing: number, some names and shapes."""
+    if not tensors:
+        return "it holds no tensors"
+    shown = [printable(f"{key} {tuple(tensor.shape)}") for key, tensor in itertools.islice(tensors.items(), 4)]
+    return f"it holds {len(tensors)} tensors: {', '.join(shown)}{', …' if len(tensors) > len(shown) else ''}"

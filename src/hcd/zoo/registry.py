@@ -9,9 +9,12 @@ from pathlib import Path
 import torch
 
 from hcd.errors import ModelError, UsageError, WeightsError, unknown_name
-from hcd.nets import IRN
-from hcd.rescaler import BicubicRescaler, InvertibleRescaler, LatentPolicy, Rescaler
-from hcd.zoo.checkpoints import Checkpoint, hash_file, read_checkpoint
+from hcd.rescaler import BicubicRescaler, Rescaler
+from hcd.zoo.checkpoints import hash_file
+from hcd.zoo.families import FAMILIES, Family
+from hcd.zoo.grain_files import hash_grain_folder
+from hcd.zoo.plugins import is_plugin, load_plugin, plugins
+from hcd.zoo.upscalers import SPANDREL, load_upscaler
 
 _WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -22,7 +25,7 @@ class ModelEntry:
 
     Attributes:
         name: what ``load`` takes.
-        architecture: ``irn`` or ``bicubic``.
+        architecture: a name of ``FAMILIES``, or ``bicubic``.
         scale: HR side / LR side.
         default: for a name without weights of its own, the entry whose weights it loads by default.
     """
@@ -31,6 +34,11 @@ class ModelEntry:
     architecture: str
     scale: int
     default: str | None = None
+
+    @property
+    def family(self) -> Family | None:
+        """What reads and builds its weights; None where it has none."""
+        return FAMILIES.get(self.architecture)
 
     @property
     def weights_file(self) -> Path | None:
@@ -53,6 +61,13 @@ _ENTRIES = {
         ModelEntry(name="irn-x8", architecture="irn", scale=8),
         ModelEntry(name="irn-x2-small", architecture="irn", scale=2),
         ModelEntry(name="irn-x4-small", architecture="irn", scale=4),
+        ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4),
+        # The LR picture of a GRAIN has 16×16 pixels: these are for faces of 256, 512 and 1024.
+        ModelEntry(name="grain-x16", architecture="grain", scale=16),
+        ModelEntry(name="grain-x32", architecture="grain", scale=32),
+        ModelEntry(name="grain-x64", architecture="grain", scale=64),
+        ModelEntry(name="bicubic-rlfn-x2", architecture="rlfn", scale=2),
+        ModelEntry(name="bicubic-rlfn-x4", architecture="rlfn", scale=4),
         ModelEntry(name="bicubic-x2", architecture="bicubic", scale=2),
         ModelEntry(name="bicubic-x4", architecture="bicubic", scale=4),
     )
@@ -60,7 +75,7 @@ _ENTRIES = {
 
 
 def model_entries() -> list[ModelEntry]:
-    """Every entry of the registry, in order of name."""
+    """Every entry of the registry, in order of name; names that other packages add are ``plugins``."""
     return [_ENTRIES[name] for name in sorted(_ENTRIES)]
 
 
@@ -71,7 +86,7 @@ def get_entry(name: str) -> ModelEntry:
         ModelError: no such name; the message lists the known ones.
     """
     if name not in _ENTRIES:
-        raise ModelError(unknown_name("model", name, sorted(_ENTRIES)))
+        raise ModelError(unknown_name("model", name, [*sorted(_ENTRIES), *(plugin.name for plugin in plugins())]))
     return _ENTRIES[name]
 
 
@@ -95,31 +110,54 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
     """A frozen rescaler, ready to use.
 
     Args:
-        name: a model name, see ``model_entries``. A name whose own weights do not ship yet loads its
-            stand-in, and the rescaler's ``name`` says so.
-        weights: an official checkpoint or this project's ``.safetensors``; default: the shipped weights.
+        name: a model name, see ``model_entries``; a name that an installed package adds (entry points
+            ``hcd.rescalers``); or ``spandrel:FILE``, a super-resolution model that the spandrel library reads.
+            A name whose own weights do not ship yet loads its stand-in, and the rescaler's ``name`` says so.
+        weights: an official checkpoint or this project's ``.safetensors``; for GRAIN the folder of the official
+            files; default: the shipped weights.
         latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (official IRN weights,
             which were trained with noise there: ``gaussian:0``).
         device: where the weights go, as PyTorch names it, or ``auto``.
 
     Raises:
-        ModelError: unknown name, or no weights ship for it and none were given.
+        ModelError: unknown name, no weights ship for it and none were given, or a package fails to provide it.
         WeightsError: the file cannot be read or does not fit the model.
-        UsageError: unknown latent policy, weights for a model that has none, or no such device.
+        UsageError: unknown latent policy, weights or a latent for a model that has none, or no such device.
+        MissingDependencyError: the name needs an extra that is not installed.
     """
+    if name.startswith(SPANDREL) or (name not in _ENTRIES and is_plugin(name)):
+        return _load_complete(name, weights, latent).freeze().to(pick_device(device))
     entry = get_entry(name)
     device = pick_device(device)
-    if entry.architecture == "bicubic":
+    family = entry.family
+    if family is None:
         if weights is not None:
             raise UsageError(f"{name}: has no weights; leave {weights} out")
         return BicubicRescaler(entry.scale).freeze().to(device)
     if weights is None:
-        entry, weights = _shipped(entry)
-    checkpoint = read_checkpoint(Path(weights))
-    policy = _latent_of(checkpoint) if latent is None else LatentPolicy.parse(latent)
-    net = _build_irn(checkpoint, entry)
-    rescaler = InvertibleRescaler(net, latent=policy, name=entry.name, weights_hash=checkpoint.weights_hash)
+        entry, weights = _shipped(entry, family)
+    checkpoint = family.read(Path(weights))
+    policy = family.latent(checkpoint, latent)
+    layout = family.layout(checkpoint.tensors)
+    if layout is None:
+        raise WeightsError(f"{checkpoint.path}: holds no {family.title} weights, which '{entry.name}' needs")
+    if layout.scale != entry.scale:
+        raise WeightsError(
+            f"{checkpoint.path}: holds {family.title} weights of scale {layout.scale}, '{entry.name}' needs "
+            f"{entry.scale}"
+        )
+    net = family.build(checkpoint, layout)
+    rescaler = family.rescaler(net, name=entry.name, weights_hash=checkpoint.weights_hash, latent=policy)
     return rescaler.freeze().to(device)
+
+
+def hash_weights(path: Path) -> str:
+    """The hash by which LR files name these weights: of one file, or of the files of a GRAIN folder.
+
+    Raises:
+        WeightsError: no such file, or a folder without the files of a GRAIN.
+    """
+    return hash_grain_folder(path) if path.is_dir() else hash_file(path)
 
 
 @functools.cache
@@ -129,49 +167,22 @@ def shipped_hash(name: str) -> str:
     return "" if path is None else hash_file(path)
 
 
-def _shipped(entry: ModelEntry) -> tuple[ModelEntry, Path]:
+def _load_complete(name: str, weights: str | Path | None, latent: str | None) -> Rescaler:
+    """A model that settles weights and latent itself: of a package, or a file that spandrel reads."""
+    if weights is not None:
+        raise UsageError(f"{name}: brings its own weights; leave {weights} out")
+    model = load_upscaler(Path(name.removeprefix(SPANDREL))) if name.startswith(SPANDREL) else load_plugin(name)
+    if latent not in (None, model.latent):
+        raise UsageError(f"{name}: got latent '{latent}', has only '{model.latent}'; leave it out")
+    return model
+
+
+def _shipped(entry: ModelEntry, family: Family) -> tuple[ModelEntry, Path]:
     if entry.weights_file is None and entry.default is not None:
         entry = get_entry(entry.default)
     if entry.weights_file is None:
         raise ModelError(
-            f"{entry.name}: no weights ship with this version; give a checkpoint file (hcd.load(..., weights=FILE), "
-            "--weights FILE)"
+            f"{entry.name}: no weights ship with this version; give {family.weights} (hcd.load(..., weights=FILE), "
+            f"--weights FILE); official ones: {family.source}"
         )
     return entry, entry.weights_file
-
-
-def _latent_of(checkpoint: Checkpoint) -> LatentPolicy:
-    try:
-        return LatentPolicy.parse(checkpoint.metadata.get("latent", "gaussian:0"))
-    except UsageError as error:
-        raise WeightsError(f"{checkpoint.path}: {error}") from error
-
-
-def _build_irn(checkpoint: Checkpoint, entry: ModelEntry) -> IRN:
-    """An IRN whose depth is read from the weights and checked against the name's scale."""
-    blocks = IRN.blocks_of(checkpoint.tensors)
-    if not blocks:
-        raise WeightsError(f"{checkpoint.path}: holds no IRN weights, which '{entry.name}' needs")
-    if 2 ** len(blocks) != entry.scale:
-        raise WeightsError(
-            f"{checkpoint.path}: holds IRN weights of scale {2 ** len(blocks)}, '{entry.name}' needs {entry.scale}"
-        )
-    # Checked before it is built: a file's names may claim any depth.
-    with torch.device("meta"):
-        expected = IRN(blocks).state_dict()
-    for key, tensor in expected.items():
-        got = checkpoint.tensors.get(key)
-        if got is None or got.shape != tensor.shape:
-            found = "nothing" if got is None else f"shape {tuple(got.shape)}"
-            raise WeightsError(
-                f"{checkpoint.path}: {key}: found {found}, an IRN of blocks {blocks} needs {tuple(tensor.shape)}"
-            )
-    surplus = checkpoint.tensors.keys() - expected.keys()
-    if surplus:
-        raise WeightsError(f"{checkpoint.path}: {sorted(surplus)[0]}: not part of an IRN of blocks {blocks}")
-    net = IRN(blocks)
-    for key, tensor in net.named_buffers():
-        if not checkpoint.tensors[key].equal(tensor):
-            raise WeightsError(f"{checkpoint.path}: {key}: the filters are not those of the Haar transform")
-    net.load_state_dict(dict(checkpoint.tensors))
-    return net

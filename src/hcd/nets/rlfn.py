@@ -1,0 +1,149 @@
+"""Residual Local Feature Network (RLFN): a small network for super-resolution.
+
+Source: Kong et al., "Residual Local Feature Network for Efficient Super-Resolution", CVPRW 2022 (arXiv
+2205.07514); the attention after Liu et al., "Residual Feature Aggregation Network for Image Super-Resolution",
+CVPR 2020, section 3.3. Names and shapes of the state_dict are those of the official checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.errors import UsageError
+
+_PICTURE = 3
+_SLOPE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLFNShape:
+    """Size of an :class:`RLFN`; the defaults are those of the published network.
+
+    Attributes:
+        scale: output side / input side.
+        channels: of the features.
+        attention_channels: inside the attention.
+        blocks: number of residual local feature blocks.
+
+    Raises:
+        UsageError: a number is below 1.
+    """
+
+    scale: int = 4
+    channels: int = 52
+    attention_channels: int = 16
+    blocks: int = 6
+
+    def __post_init__(self) -> None:
+        if min(self.scale, self.channels, self.attention_channels, self.blocks) < 1:
+            raise UsageError(f"RLFN: got {self}; needs at least 1 of everything")
+
+
+class SpatialAttention(nn.Module):
+    """Enhanced spatial attention (ESA): features times a mask that a wide look at them gives.
+
+    A strided convolution and a pooling of stride 3 widen the view of the ``inner`` channels; what they find is
+    enlarged again, joined with the unpooled channels and turned into a mask in (0, 1).
+    """
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, inner, 1)
+        self.conv_f = nn.Conv2d(inner, inner, 1)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride=2)
+        self.conv3 = nn.Conv2d(inner, inner, 3, padding=1)
+        self.conv4 = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = self.conv1(x)
+        wide = self.conv3(F.max_pool2d(self.conv2(near), 7, stride=3))
+        wide = F.interpolate(wide, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return x * torch.sigmoid(self.conv4(wide + self.conv_f(near)))
+
+
+class LocalFeatureBlock(nn.Module):
+    """Residual local feature block (RLFB): three convolutions around which the input goes, and the attention."""
+
+    def __init__(self, channels: int, attention_channels: int) -> None:
+        super().__init__()
+        self.c1_r = nn.Conv2d(channels, channels, 3, padding=1)
+        self.c2_r = nn.Conv2d(channels, channels, 3, padding=1)
+        self.c3_r = nn.Conv2d(channels, channels, 3, padding=1)
+        self.c5 = nn.Conv2d(channels, channels, 1)
+        self.esa = SpatialAttention(channels, attention_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = x
+        for conv in (self.c1_r, self.c2_r, self.c3_r):
+            local = F.leaky_relu(conv(local), _SLOPE)
+        result: Tensor = self.esa(self.c5(x + local))
+        return result
+
+
+_PUBLISHED = RLFNShape()
+
+
+class RLFN(nn.Module):
+    """The whole network. Pictures are RGB in [0, 255], as the official weights were trained.
+
+    Args:
+        shape: its size; default: the published ×4 network.
+    """
+
+    smallest: ClassVar[int] = 15
+    """Sides below this many pixels leave the pooling of the attention without a window."""
+
+    def __init__(self, shape: RLFNShape = _PUBLISHED) -> None:
+        super().__init__()
+        self.shape = shape
+        self.scale = shape.scale
+        self.conv_1 = nn.Conv2d(_PICTURE, shape.channels, 3, padding=1)
+        for i in range(1, shape.blocks + 1):
+            self.add_module(f"block_{i}", LocalFeatureBlock(shape.channels, shape.attention_channels))
+        self.conv_2 = nn.Conv2d(shape.channels, shape.channels, 3, padding=1)
+        self.upsampler = nn.Sequential(
+            nn.Conv2d(shape.channels, _PICTURE * shape.scale**2, 3, padding=1), nn.PixelShuffle(shape.scale)
+        )
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """``[N, 3, h, w]``, h and w at least ``smallest`` → ``[N, 3, h·scale, w·scale]``."""
+        first = self.conv_1(lr)
+        features = first
+        for i in range(1, self.shape.blocks + 1):
+            features = getattr(self, f"block_{i}")(features)
+        result: Tensor = self.upsampler(self.conv_2(features) + first)
+        return result
+
+    @staticmethod
+    def shape_of(state_dict: Mapping[str, Tensor]) -> RLFNShape | None:
+        """Read the size from the names and shapes of a state_dict; None where it is not an RLFN's.
+
+        What is read need not be all that the tensors have: compare them with a network of that size.
+        """
+        last = _outputs(state_dict, "upsampler.0.weight")
+        scale = math.isqrt(last // _PICTURE)
+        if last != _PICTURE * scale**2:
+            return None
+        try:
+            return RLFNShape(
+                scale=scale,
+                channels=_outputs(state_dict, "conv_1.weight"),
+                attention_channels=_outputs(state_dict, "block_1.esa.conv1.weight"),
+                blocks=sum(re.fullmatch(r"block_\d{1,4}\.esa\.conv1\.weight", key) is not None for key in state_dict),
+            )
+        except UsageError:
+            return None
+
+
+def _outputs(state_dict: Mapping[str, Tensor], name: str) -> int:
+    """Output channels of a convolution's weights; 0 where there are none."""
+    weight = state_dict.get(name)
+    return 0 if weight is None or weight.ndim != 4 else len(weight)

@@ -1,0 +1,107 @@
+"""Rescalers of a fixed kernel: bicubic down, and any super-resolution network up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.errors import ShapeError, UsageError
+from hcd.ops import resize_bicubic
+from hcd.rescaler.base import Rescaler
+
+_SINGLE = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRequirement:
+    """Sizes of LR pictures that an upscaler takes.
+
+    Attributes:
+        minimum: smallest side, in pixels.
+        multiple_of: what both sides must be multiples of.
+        square: whether the sides must be equal.
+
+    Raises:
+        UsageError: ``multiple_of`` is below 1.
+    """
+
+    minimum: int = 1
+    multiple_of: int = 1
+    square: bool = False
+
+    def __post_init__(self) -> None:
+        if self.multiple_of < 1:
+            raise UsageError(f"multiple_of {self.multiple_of}: must be 1 or more")
+
+    def fit(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest allowed size that a picture fits into.
+
+        >>> SizeRequirement(minimum=15, multiple_of=8).fit(9, 20)
+        (16, 24)
+        """
+        sides = [max(side, self.minimum) for side in (height, width)]
+        if self.square:
+            sides = [max(sides)] * 2
+        rows, columns = (-(-side // self.multiple_of) * self.multiple_of for side in sides)
+        return rows, columns
+
+
+@final
+class FixedKernelRescaler(Rescaler):
+    """Downscales with MATLAB-style bicubic, antialiased, as super-resolution networks are trained for; upscales
+    with such a network.
+
+    An LR picture of a size that the network does not take is extended to the right and below by its last column
+    and row, and what comes of the extension is cut off.
+
+    Args:
+        upscaler: maps ``[N, 3, h, w]`` to ``[N, 3, h·scale, w·scale]``, RGB, differentiable and deterministic.
+        scale: HR side / LR side.
+        white: the value that stands for 1 in the pictures of the upscaler, for instance 255.
+        size: the LR sizes that it takes.
+        precisions: the precisions that it runs in; single and double by default.
+        call: how it is run, ``call(upscaler, lr)``; default: ``upscaler(lr)``.
+        name, weights_hash: as for :class:`Rescaler`.
+    """
+
+    def __init__(
+        self,
+        upscaler: nn.Module,
+        scale: int,
+        *,
+        name: str,
+        weights_hash: str = "",
+        white: float = 1.0,
+        size: SizeRequirement | None = None,
+        precisions: tuple[torch.dtype, ...] = _SINGLE,
+        call: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(name=name, scale=scale, weights_hash=weights_hash)
+        self.upscaler = upscaler
+        self._white = white
+        self._size = SizeRequirement() if size is None else size
+        self._precisions = precisions
+        self._call = call
+
+    def _downscale(self, hr: Tensor) -> Tensor:
+        return resize_bicubic(hr, Fraction(1, self.scale))
+
+    def _upscale(self, lr: Tensor) -> Tensor:
+        if lr.dtype not in self._precisions:
+            raise ShapeError(
+                f"upscale: got {lr.dtype}, '{self.name}' runs in {', '.join(map(str, self._precisions))}; "
+                "convert model and picture to one of these"
+            )
+        height, width = lr.shape[-2:]
+        rows, columns = self._size.fit(height, width)
+        if (rows, columns) != (height, width):
+            lr = F.pad(lr, (0, columns - width, 0, rows - height), mode="replicate")
+        white = self._white * lr
+        hr: Tensor = self.upscaler(white) if self._call is None else self._call(self.upscaler, white)
+        return hr[..., : height * self.scale, : width * self.scale] / self._white

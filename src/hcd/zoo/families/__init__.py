@@ -1,0 +1,14 @@
+"""The families of networks whose weights the zoo reads."""
+
+from hcd.zoo.families.base import Family, Layout
+from hcd.zoo.families.grain import GRAINFamily
+from hcd.zoo.families.hcflow import HCFlowFamily
+from hcd.zoo.families.irn import IRNFamily
+from hcd.zoo.families.rlfn import RLFNFamily
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (IRNFamily(), HCFlowFamily(), GRAINFamily(), RLFNFamily())
+}
+"""Name → family, in the order in which they are tried on a file."""
+
+__all__ = ["FAMILIES", "Family", "Layout"]

@@ -1,0 +1,146 @@
+"""What the zoo knows of a family of networks: telling its checkpoints from others, checking and building them."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from hcd.errors import UsageError, WeightsError
+from hcd.files import write_atomically
+from hcd.rescaler import LatentPolicy, Rescaler
+from hcd.zoo.checkpoints import Checkpoint, read_checkpoint
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What names and shapes of tensors say about the network that they are of.
+
+    Attributes:
+        scale: HR side / LR side.
+        settings: its hyper-parameters, of types that JSON has.
+        text: the same for messages, for instance ``an IRN of blocks (8, 8)``.
+        build: makes the network, with weights that are yet to be loaded.
+    """
+
+    scale: int
+    settings: Mapping[str, object]
+    text: str
+    build: Callable[[], nn.Module]
+
+
+class Family(ABC):
+    """One architecture.
+
+    To add one: a subclass in a file of its own, an instance in ``FAMILIES``, its names in the registry.
+
+    Attributes:
+        name: in the registry and in the metadata of weights files.
+        title: in messages.
+        official_latent: the latent that the authors' weights were trained for.
+        has_latent: whether there is anything to choose.
+        source: where the official weights come from.
+        weights: what is given as weights, in words.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    official_latent: ClassVar[LatentPolicy] = LatentPolicy()
+    has_latent: ClassVar[bool] = True
+    source: ClassVar[str]
+    weights: ClassVar[str] = "a checkpoint file"
+
+    @abstractmethod
+    def layout(self, tensors: Mapping[str, Tensor]) -> Layout | None:
+        """Read hyper-parameters and scale from names and shapes; None where the tensors are no such network's."""
+
+    @abstractmethod
+    def rescaler(self, net: nn.Module, *, name: str, weights_hash: str, latent: LatentPolicy) -> Rescaler:
+        """The rescaler around a network that ``build`` made."""
+
+    def read(self, path: Path) -> Checkpoint:
+        """Read an official checkpoint or a ``.safetensors`` file.
+
+        Raises:
+            WeightsError: as ``read_checkpoint``.
+        """
+        return read_checkpoint(path)
+
+    def write_official(self, tensors: Mapping[str, Tensor], path: Path) -> list[Path]:
+        """Write tensors, named as the network's, the way the authors' program reads them; returns the files.
+
+        Raises:
+            UsageError: the path is not of the kind that official weights are.
+            OutputError: it cannot be written.
+        """
+        if path.suffix not in (".pth", ".pt"):
+            raise UsageError(f"{path}: official {self.title} weights are a pickled state_dict; name it ….pth")
+        buffer = io.BytesIO()
+        torch.save(dict(tensors), buffer)
+        write_atomically(path, buffer.getvalue())
+        return [path]
+
+    @final
+    def latent(self, checkpoint: Checkpoint, asked: str | None = None) -> LatentPolicy:
+        """The latent policy asked for, else what the weights' file says, else that of official ones.
+
+        Raises:
+            UsageError: none such is asked for, or the family has no latent.
+            WeightsError: the file says something else than a policy.
+        """
+        if asked is not None:
+            policy = LatentPolicy.parse(asked)
+            if not self.has_latent and policy != self.official_latent:
+                raise UsageError(f"latent '{asked}': {self.title} has no latent to choose; leave it out")
+            return policy
+        said = checkpoint.metadata.get("latent")
+        if said is None or not self.has_latent:
+            return self.official_latent
+        try:
+            return LatentPolicy.parse(said)
+        except UsageError as error:
+            raise WeightsError(f"{checkpoint.path}: {error}") from error
+
+    @final
+    def check(self, checkpoint: Checkpoint, layout: Layout) -> list[str]:
+        """Compare every tensor with a network of that layout; returns the names in the network's own order.
+
+        Raises:
+            WeightsError: a tensor is missing, has another shape, or is none of such a network.
+        """
+        # On a device without memory: a file's names may claim any size.
+        with torch.device("meta"):
+            expected = layout.build().state_dict()
+        for key, tensor in expected.items():
+            got = checkpoint.tensors.get(key)
+            if got is None or got.shape != tensor.shape:
+                found = "nothing" if got is None else f"shape {tuple(got.shape)}"
+                raise WeightsError(
+                    f"{checkpoint.path}: {key}: found {found}, {layout.text} needs {tuple(tensor.shape)}"
+                )
+        surplus = checkpoint.tensors.keys() - expected.keys()
+        if surplus:
+            raise WeightsError(f"{checkpoint.path}: {min(surplus)}: not part of {layout.text}")
+        return list(expected)
+
+    @final
+    def build(self, checkpoint: Checkpoint, layout: Layout) -> nn.Module:
+        """The network with the weights of the checkpoint.
+
+        Raises:
+            WeightsError: they do not fit.
+        """
+        self.check(checkpoint, layout)
+        net = layout.build()
+        for key, tensor in net.named_buffers():
+            if key.rpartition(".")[2] == "haar_weights" and not checkpoint.tensors[key].equal(tensor):
+                raise WeightsError(f"{checkpoint.path}: {key}: the filters are not those of the Haar transform")
+        net.load_state_dict(dict(checkpoint.tensors))
+        return net

@@ -1,0 +1,105 @@
+"""``spandrel:FILE``: super-resolution models that the spandrel library reads, for fixed-kernel rescalers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcd.errors import MissingDependencyError, WeightsError
+from hcd.rescaler import FixedKernelRescaler, SizeRequirement
+from hcd.zoo.checkpoints import describe, hash_file, read_content
+from hcd.zoo.torchvision_operators import import_torchvision
+
+SPANDREL = "spandrel:"
+"""What a model name begins with where a file follows."""
+SPANDREL_RECORDED = "spandrel-"
+"""What the names begin with that such models have in LR files, which never say a path."""
+
+
+def load_upscaler(path: Path) -> FixedKernelRescaler:
+    """Bicubic down, the super-resolution model of a file up; architecture, scale and demands are spandrel's findings.
+
+    The rescaler's name is ``spandrel-ARCHITECTURE-xSCALE``. Which file it was stands in ``weights_hash`` alone.
+
+    Args:
+        path: ``.safetensors``, or a pickled state_dict (``.pth``, ``.pt``, ``.ckpt``), which is read with PyTorch's
+            unpickler of bare data (``weights_only``): nothing from a file is executed. TorchScript is not read.
+
+    Raises:
+        MissingDependencyError: the extra ``spandrel`` is not installed.
+        WeightsError: the file cannot be read, is of no architecture that spandrel knows, or is no super-resolution
+            model from RGB to RGB.
+    """
+    spandrel = _import_spandrel()
+    weights_hash = hash_file(path)
+    content = _read(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # architectures warn of their own habits
+            model = spandrel.ModelLoader().load_from_state_dict(content)
+    except spandrel.UnsupportedModelError as error:
+        raise WeightsError(
+            f"{path}: of no architecture that spandrel {spandrel.__version__} knows; {describe(_tensors(content))}"
+        ) from error
+    except Exception as error:  # taken for an architecture that it then does not fit
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: spandrel cannot build it ({reason}); {describe(_tensors(content))}") from error
+    architecture = model.architecture.name
+    if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.scale < 2:
+        raise WeightsError(
+            f"{path}: a {architecture} model for {model.purpose} at ×{model.scale}; needs super-resolution (SR) at ×2 "
+            "or more"
+        )
+    if (model.input_channels, model.output_channels) != (3, 3):
+        raise WeightsError(
+            f"{path}: a {architecture} model from {model.input_channels} to {model.output_channels} channels; needs 3 "
+            "and 3, RGB"
+        )
+    precisions = [torch.float32, torch.float64]
+    precisions += [torch.float16] if model.supports_half else []
+    precisions += [torch.bfloat16] if model.supports_bfloat16 else []
+    size = model.size_requirements
+    return FixedKernelRescaler(
+        model.model,
+        model.scale,
+        name=f"{SPANDREL_RECORDED}{architecture.lower()}-x{model.scale}",
+        weights_hash=weights_hash,
+        size=SizeRequirement(minimum=size.minimum, multiple_of=size.multiple_of, square=size.square),
+        precisions=tuple(precisions),
+        # The descriptor's own call clamps, in place and without gradients.
+        call=model._call_fn,
+    )
+
+
+def _import_spandrel() -> Any:
+    try:
+        import_torchvision()
+        import spandrel
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"spandrel:FILE: needs the spandrel library ({error}); install it with pip install 'hcd[spandrel]'"
+        ) from error
+    return spandrel
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a weights file, nested as its training program left it; spandrel finds the state_dict inside."""
+    content, _ = read_content(path)
+    if not isinstance(content, dict) or not _tensors(content):
+        raise WeightsError(f"{path}: holds no named tensors; give a .safetensors file or a pickled state_dict")
+    return content
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Named tensors, at the top or one level below."""
+    for level in (content, *content.values()):
+        if isinstance(level, Mapping):
+            named = {str(key): value for key, value in level.items() if isinstance(value, Tensor)}
+            if named:
+                return named
+    return {}
