@@ -17,7 +17,7 @@ PACKAGE = Path(hcd.__file__).parent
 FLOORS = [
     {"errors"},
     {"files", "ops"},
-    {"image", "nets", "solver", "metrics"},
+    {"image", "nets", "solver", "metrics", "tiling"},
     {"rescaler"},
     {"zoo", "collab"},
     {"pipeline"},

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import torch
 
-from hcd.collab import Evaluation, Result, collaborate
+from hcd.collab import Evaluation, Result, collaborate, fit_upscaling
 from hcd.errors import MetadataError, ModelError, UsageError, printable
 from hcd.image import LRInfo, Picture, downscale_alpha, read_lr, read_picture, upscale_alpha
 from hcd.ops import quantize
@@ -38,7 +38,10 @@ def downscale_picture(
     preset: str = "balanced",
     *,
     device: str = "cpu",
+    memory: int | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_tile: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **settings: Any,
 ) -> Downscaled:
     """Downscale one picture collaboratively; alpha is downscaled by bicubic, the color profile carried.
@@ -46,7 +49,16 @@ def downscale_picture(
     Args, Raises: as :func:`hcd.collaborate`; ``device`` is where the model is.
     """
     solved_for = GrayRescaler(model) if picture.gray else model
-    result = collaborate(picture.rgb.to(device), solved_for, preset, on_evaluation=on_evaluation, **settings)
+    result = collaborate(
+        picture.rgb.to(device),
+        solved_for,
+        preset,
+        memory=memory,
+        on_evaluation=on_evaluation,
+        on_tile=on_tile,
+        stop=stop,
+        **settings,
+    )
     alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale)
     info = LRInfo(
         model=model.name,
@@ -61,13 +73,21 @@ def downscale_picture(
 
 
 @torch.no_grad()
-def upscale_picture(lr: Picture, model: Rescaler, info: LRInfo | None = None, *, device: str = "cpu") -> Picture:
-    """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's."""
+def upscale_picture(
+    lr: Picture, model: Rescaler, info: LRInfo | None = None, *, device: str = "cpu", memory: int | None = None
+) -> Picture:
+    """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's.
+
+    What does not fit into ``memory`` bytes (None: most of what is free) is restored in tiles.
+
+    Raises:
+        PictureTooLargeError: not even the smallest tiles fit.
+    """
     if info is None:
         height, width, gray = lr.height * model.scale, lr.width * model.scale, lr.gray
     else:
         height, width, gray = info.height, info.width, info.gray
-    receiver = GrayRescaler(model) if gray else model
+    receiver = fit_upscaling(lr.rgb.to(device), GrayRescaler(model) if gray else model, memory=memory)
     rgb = quantize(receiver.upscale(lr.rgb.to(device)))[..., :height, :width].cpu()
     alpha = None if lr.alpha is None else upscale_alpha(lr.alpha, model.scale, height=height, width=width)
     return Picture(rgb=rgb, alpha=alpha, gray=gray, icc=lr.icc)
@@ -82,13 +102,21 @@ class Receiver:
         weights: weights file (for GRAIN its folder), for ``model`` or, without it, for the files that were made with
             just these weights.
         device: where the models run.
+        memory: bytes that restoring may take, see :func:`upscale_picture`.
 
     Raises:
         ModelError, WeightsError: the given model cannot be loaded.
     """
 
-    def __init__(self, *, model: str | None = None, weights: Path | None = None, device: str = "cpu") -> None:
-        self._model, self._weights, self._device = model, weights, device
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        weights: Path | None = None,
+        device: str = "cpu",
+        memory: int | None = None,
+    ) -> None:
+        self._model, self._weights, self._device, self._memory = model, weights, device, memory
         self._weights_hash = "" if weights is None else hash_weights(weights)
         self._loaded: dict[tuple[str, Path | None, str | None], Rescaler] = {}
         if model is not None:
@@ -118,7 +146,7 @@ class Receiver:
             raise MetadataError(
                 f"{path}: carries no hcd metadata, so the model that made it is unknown; name one with --model"
             )
-        return upscale_picture(picture, model, info, device=self._device)
+        return upscale_picture(picture, model, info, device=self._device, memory=self._memory)
 
     def _given(self, name: str, info: LRInfo | None) -> Rescaler:
         """The given model. A latent policy belongs to weights: the file's counts where it was made with these."""

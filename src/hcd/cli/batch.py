@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -47,10 +50,49 @@ def plan(inputs: Sequence[Path], out: Path, rename: Callable[[Path], str]) -> li
     return pairs
 
 
-def run(pairs: Sequence[tuple[Path, Path]], work: Callable[[Path, Path], None], *, debug: bool) -> None:
-    """Do every pair; name each that fails on standard error and end with exit code 1 if any did."""
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C only makes the yielded function true; the second one ends the command."""
+    pressed = False
+
+    def on_signal(signum: int, frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        click.echo("Stopping with the best found so far; press Ctrl-C again to stop at once.", err=True)
+
+    # Python takes signals in the main thread alone.
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(
+    pairs: Sequence[tuple[Path, Path]],
+    work: Callable[[Path, Path], None],
+    *,
+    debug: bool,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do every pair, until interrupted; name each that fails on standard error and end with exit code 1 if any did.
+
+    Args:
+        pairs: inputs and outputs.
+        work: does one.
+        debug: let errors through.
+        interrupted: asked before each pair; true leaves the rest undone, which counts as failing.
+    """
     failures = 0
-    for source, target in pairs:
+    for done, (source, target) in enumerate(pairs):
+        if interrupted():
+            click.echo(f"interrupted: {len(pairs) - done} of {len(pairs)} inputs not done", err=True)
+            sys.exit(1)
         try:
             work(source, target)
         except HcdError as error:

@@ -11,6 +11,7 @@ from hcd.cli.options import (
     given,
     json_flag,
     load_model,
+    memory_option,
     model_options,
     out_option,
     path_argument,
@@ -33,6 +34,7 @@ from hcd.cli.options import (
 @model_options("irn-x4")
 @preset_option("balanced")
 @solver_options
+@memory_option
 @json_flag("Print one JSON object per picture.")
 @click.pass_context
 def command(
@@ -45,6 +47,7 @@ def command(
     weights: Path | None,
     device: str,
     preset: str,
+    memory: int | None,
     as_json: bool,
     **solver: Any,
 ) -> None:
@@ -67,13 +70,21 @@ def command(
             raise UsageError(f"{target}: an LR file is {' or '.join(LOSSLESS_SUFFIXES)}; change the suffix")
     rescaler, device = load_model(model, weights, device)
 
-    with solve_progress(steps * len(pairs)) as progress:
+    with solve_progress(steps * len(pairs)) as progress, batch.interruptible() as interrupted:
 
         def work(source: Path, target: Path) -> None:
             progress.start(source.name, steps)
             picture = read_picture(source)
             small = downscale_picture(
-                picture, rescaler, preset, device=device, on_evaluation=progress.evaluation, **settings
+                picture,
+                rescaler,
+                preset,
+                device=device,
+                memory=memory,
+                on_evaluation=progress.evaluation,
+                on_tile=progress.tile,
+                stop=interrupted,
+                **settings,
             )
             data = encode_lr(small.picture, small.info, target.suffix.lower())
             write_atomically(target, data)
@@ -93,7 +104,7 @@ def command(
             }
             progress.print(json_text(facts, indent=None) if as_json else _line(picture.width, picture.height, facts))
 
-        batch.run(pairs, work, debug=ctx.find_root().params["debug"])
+        batch.run(pairs, work, debug=ctx.find_root().params["debug"], interrupted=interrupted)
 
 
 def _line(width: int, height: int, facts: dict[str, Any]) -> str:

@@ -85,6 +85,31 @@ class _Duration(click.ParamType[float]):
         return seconds
 
 
+class _Size(click.ParamType[int]):
+    """``4GiB``, ``900MiB`` or a number of bytes → bytes."""
+
+    name = "size"
+    _UNITS: ClassVar[dict[str, int]] = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().lower()
+        unit = next((unit for unit in self._UNITS if text.endswith(unit)), "")
+        try:
+            size = float(text.removesuffix(unit)) * self._UNITS.get(unit, 1)
+        except ValueError:
+            size = math.nan
+        if not 0 < size < math.inf:
+            self.fail(f"{value!r} is no size; give bytes, or a number with MiB or GiB, for instance 4GiB", param, ctx)
+        return int(size)
+
+
+def memory_option(command: F) -> F:
+    """``--memory``, in bytes."""
+    return click.option(
+        "--memory", type=_Size(), help="Memory to keep to, for instance 4GiB. Default: most of what is free."
+    )(command)
+
+
 def duration_option(name: str, *, help: str, required: bool = False) -> Callable[[F], F]:
     """A time in seconds, written with or without a unit."""
     return click.option(name, type=_Duration(), help=help, required=required)

@@ -35,6 +35,11 @@ class SolveProgress:
         text = f"{self._name}  {entry.stage.upper()} stage {entry.step}  {entry.psnr:.2f} dB"
         self._progress.update(self._task, completed=self._finished + self._done, description=text)
 
+    def tile(self, number: int, tiles: int) -> None:
+        """Show how far one evaluation of a large picture is."""
+        done = self._finished + self._done + (number - 1) / tiles
+        self._progress.update(self._task, completed=done, description=f"{self._name}  tile {number}/{tiles}")
+
     def print(self, text: str) -> None:
         """A line on standard output; the bar makes way."""
         self._progress.stop()
@@ -49,7 +54,7 @@ def solve_progress(evaluations: int) -> Iterator[SolveProgress]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

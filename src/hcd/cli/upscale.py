@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from hcd.cli.options import json_flag, model_options, out_option, path_argument
+from hcd.cli.options import json_flag, memory_option, model_options, out_option, path_argument
 
 
 @click.command("upscale", short_help="Rebuild the large pictures.")
 @path_argument("inputs", nargs=-1, required=True)
 @out_option("Output file, or folder for many.")
 @model_options(None)
+@memory_option
 @json_flag("Print one JSON object per picture.")
 @click.pass_context
 def command(
@@ -24,6 +25,7 @@ def command(
     model: str | None,
     weights: Path | None,
     device: str,
+    memory: int | None,
     as_json: bool,
 ) -> None:
     """Rebuild the large pictures from LR files (or upscale any picture with --model)."""
@@ -35,7 +37,7 @@ def command(
     from hcd.zoo import pick_device
 
     pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png")
-    receiver = Receiver(model=model, weights=weights, device=pick_device(device))
+    receiver = Receiver(model=model, weights=weights, device=pick_device(device), memory=memory)
 
     def work(source: Path, target: Path) -> None:
         started = time.monotonic()

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hcd.collab.memory import check_memory
+from hcd.collab.memory import fit_solving
 from hcd.collab.objective import Reconstruction
 from hcd.collab.region import Region
 from hcd.collab.result import Evaluation, Result, Sample
 from hcd.collab.settings import Settings, get_settings
 from hcd.errors import ShapeError
-from hcd.metrics import psnr
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
-from hcd.solver import descend
+from hcd.solver import Stopped, descend
 
 
 def collaborate(
@@ -27,7 +26,10 @@ def collaborate(
     model: Rescaler,
     preset: str = "balanced",
     *,
+    memory: int | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_tile: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **settings: Any,
 ) -> Result:
     """Downscale so that the model's own upscaling restores the original as well as possible.
@@ -44,17 +46,21 @@ def collaborate(
         hr: float ``[N, 3, H, W]``, RGB in [0, 1]; each picture of the batch is solved by itself.
         model: a rescaler from ``hcd.load``.
         preset: ``plain``, ``paper``, ``fast``, ``balanced`` or ``best``.
+        memory: bytes that the process, or on a GPU its tensors, may take; None for most of what is free. What does
+            not fit whole is solved in tiles, which changes results by less than rounding does.
         on_evaluation: called after every gradient evaluation.
+        on_tile: called for every tile of an evaluation with its number, from 1 on, and the number of all.
+        stop: asked after every evaluation and every tile; true ends the descent with the best found so far.
         **settings: any field of :class:`Settings`, replacing the preset's.
 
     Returns:
-        A :class:`Result`; deterministic for the same input, settings and machine (unless ``max_seconds``
-        cuts it short).
+        A :class:`Result`; deterministic for the same input, settings, memory and machine (unless
+        ``max_seconds`` or ``stop`` cuts it short).
 
     Raises:
         ShapeError: not a floating point ``[N, 3, H, W]`` tensor, or values outside [0, 1].
         UsageError: unknown preset or setting.
-        PictureTooLargeError: one gradient evaluation would not fit into memory.
+        PictureTooLargeError: not even the smallest tiles would fit into memory.
 
     Source: Xu et al., "Hierarchical Collaborative Downscaling", ICCV 2023 (arXiv 2211.10643), algorithm 1.
     """
@@ -63,7 +69,7 @@ def collaborate(
     # The caller may be in inference mode, whose tensors can take no part in a gradient.
     with torch.inference_mode(False):
         hr = hr.detach().clone()
-        run = _Run(model, configured, on_evaluation, time.monotonic())
+        run = _Run(model, configured, memory, on_evaluation, on_tile, stop or (lambda: False), time.monotonic())
         samples = [run.solve(index, hr[index : index + 1]) for index in range(len(hr))]
     return Result.of(samples, run.history, time.monotonic() - run.started)
 
@@ -85,7 +91,10 @@ class _Run:
 
     model: Rescaler
     settings: Settings
+    memory: int | None
     on_evaluation: Callable[[Evaluation], None] | None
+    on_tile: Callable[[int, int], None] | None
+    stop: Callable[[], bool]
     started: float
     history: list[Evaluation] = field(default_factory=list)
 
@@ -93,14 +102,13 @@ class _Run:
     def solve(self, index: int, hr: Tensor) -> Sample:
         settings = self.settings
         sign = -1 if settings.direction == "adversarial" else 1
-        objective = Reconstruction(hr=hr, model=self.model, sign=sign)
+        model = fit_solving(hr, self.model, steps_hr=settings.steps_hr, steps_lr=settings.steps_lr, memory=self.memory)
+        objective = Reconstruction(hr=hr, model=model, sign=sign, on_tile=self._at_tile)
         generator = torch.Generator().manual_seed(settings.seed)
-        if settings.evaluations:
-            check_memory(hr, self.model, through_downscale=settings.steps_hr > 0)
 
-        plain_lr = quantize(self.model.downscale(hr))
+        plain_lr = quantize(model.downscale(hr))
         collaborative_hr = self._hr_stage(index, hr, objective, generator)
-        lr_start = quantize(self.model.downscale(collaborative_hr)) if settings.steps_hr else plain_lr
+        lr_start = quantize(model.downscale(collaborative_hr)) if settings.steps_hr else plain_lr
         region = self._lr_region(lr_start, plain_lr)
         collaborative_lr = self._lr_stage(index, region, objective, generator)
         lr = quantize(collaborative_lr)
@@ -108,7 +116,8 @@ class _Run:
         restored = plain_restored = None
         kept_plain = False
         if settings.evaluations:
-            restored, plain_restored = self._restored_psnr(lr, hr), self._restored_psnr(plain_lr, hr)
+            finished = replace(objective, on_tile=None)
+            restored, plain_restored = finished.psnr_of_file(lr), finished.psnr_of_file(plain_lr)
             # "not ≥" rather than "<": a NaN is worse than plain.
             kept_plain = settings.never_worse and sign > 0 and not restored >= plain_restored
         return Sample(
@@ -127,7 +136,7 @@ class _Run:
         settings = self.settings
 
         def value(sample: Tensor) -> Tensor:
-            lr = self.model.downscale(sample)
+            lr = objective.model.downscale(sample)
             return objective.from_lr(quantize(lr) if settings.round_hr else lr)
 
         region = Region(center=hr, norm=settings.norm, epsilon=settings.epsilon_hr)
@@ -171,7 +180,7 @@ class _Run:
             self.history.append(entry)
             if self.on_evaluation is not None:
                 self.on_evaluation(entry)
-            return reached >= self.settings.target_psnr or seconds >= self.settings.max_seconds
+            return reached >= self.settings.target_psnr or self._should_stop()
 
         return descend(
             value,
@@ -183,6 +192,11 @@ class _Run:
             on_evaluation=record,
         ).x
 
-    def _restored_psnr(self, lr: Tensor, hr: Tensor) -> float:
-        hr_hat = quantize(self.model.upscale(lr))[..., : hr.shape[-2], : hr.shape[-1]]
-        return psnr(hr_hat, hr, channel="rgb")
+    def _should_stop(self) -> bool:
+        return time.monotonic() - self.started >= self.settings.max_seconds or self.stop()
+
+    def _at_tile(self, number: int, tiles: int) -> None:
+        if self.on_tile is not None:
+            self.on_tile(number, tiles)
+        if self._should_stop():
+            raise Stopped

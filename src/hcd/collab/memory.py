@@ -1,12 +1,14 @@
-"""Whether a picture fits: memory for one gradient evaluation, found on a small piece or without any pixels."""
+"""Whether a picture fits, and into which tiles it is cut where it does not; memory is counted without any pixels."""
 
 from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,98 +17,169 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hcd.collab.objective import Reconstruction
 from hcd.errors import PictureTooLargeError
-from hcd.rescaler import Rescaler
+from hcd.rescaler import Rescaler, TiledRescaler, reach_of
 
-_SIDE = 64
-# Beside what autograd keeps: gradients in flight and the working buffers of convolutions.
+_GIB = 2**30
+# Beside the tensors that are counted: working buffers of convolutions, and what the allocator does not give back.
 _MARGIN = 1.3
+# Without a limit, this share of the memory that is free may be used.
+_SHARE = 0.75
+# LR-sized tensors that a solver keeps, and HR-sized ones that an HR stage works with.
+_LR_TENSORS, _HR_TENSORS = 32, 8
+_PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
-def check_memory(hr: Tensor, model: Rescaler, *, through_downscale: bool) -> None:
-    """Refuse a picture whose gradient evaluations cannot fit, before the system ends the process.
+def fit_solving(hr: Tensor, model: Rescaler, *, steps_hr: int, steps_lr: int, memory: int | None = None) -> Rescaler:
+    """The model as it is where a picture can be solved whole, else tiled so that it keeps to the memory.
 
     Args:
         hr: the picture, ``[1, 3, H, W]``.
         model: the rescaler.
-        through_downscale: whether an HR stage runs, which keeps both networks' activations.
+        steps_hr, steps_lr: gradient evaluations of the stages; with none, only the plain LR has to fit.
+        memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of what is free.
 
     Raises:
-        PictureTooLargeError: the estimate is above the memory of the device; says both.
+        PictureTooLargeError: not even the smallest tiles fit; says what the least is.
         ShapeError: the model takes pictures of one size alone, and this is not it.
     """
-    pixels = hr.shape[-2] * hr.shape[-1]
+    height, width = hr.shape[-2:]
+    bytes_of_picture = hr.element_size() * 3 * height * width
+    kept = 0
+    if steps_hr or steps_lr:
+        kept = _LR_TENSORS * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
+    work = _solve_both if steps_hr else _solve_lr if steps_lr else _downscale
     if model.hr_size is not None:
-        needed = _MARGIN * _bytes_at_once(hr, model, through_downscale)
-    elif pixels > _SIDE**2:
-        needed = _MARGIN * pixels * _bytes_per_pixel(hr, model, through_downscale)
-    else:
-        return
-    there = _memory(hr.device)
-    if needed > there:
+        if work is _downscale:
+            return model
+        return _fit(hr, model, kept=kept, whole=_bytes_at_once(work, hr, model), per_pixel=math.inf, memory=memory)
+    whole = _bytes_per_pixel(work, hr, model) * height * width
+    # Tiles take one network at a time.
+    per_pixel = _bytes_per_pixel(_solve_lr if steps_hr else work, hr, model)
+    return _fit(hr, model, kept=kept, whole=whole, per_pixel=per_pixel, memory=memory)
+
+
+def fit_upscaling(lr: Tensor, model: Rescaler, *, memory: int | None = None) -> Rescaler:
+    """The model as it is where an LR picture ``[1, 3, h, w]`` can be upscaled whole, else tiled.
+
+    Args, Raises: as for :func:`fit_solving`.
+    """
+    if model.hr_size is not None:
+        return model
+    size = [side * model.scale for side in lr.shape[-2:]]
+    hr = lr.new_empty(()).expand(1, 3, *size)
+    per_pixel = _bytes_per_pixel(_upscale, hr, model)
+    # The restored picture in floats, rounded, and once in between.
+    kept = 3 * hr.element_size() * 3 * size[0] * size[1]
+    return _fit(hr, model, kept=kept, whole=per_pixel * size[0] * size[1], per_pixel=per_pixel, memory=memory)
+
+
+def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: float, memory: int | None) -> Rescaler:
+    spare = _spare(hr.device, memory)
+    if kept + _MARGIN * whole <= spare:
+        return model
+    height, width = hr.shape[-2:]
+    if math.isinf(per_pixel):
         raise PictureTooLargeError(
-            f"{hr.shape[-1]}×{hr.shape[-2]} pixels need about {needed / 2**30:.0f} GiB of memory with these settings, "
-            f"the device has {there / 2**30:.0f}; {_remedy(model, through_downscale)}"
+            f"{width}×{height} pixels need {_gib(kept + _MARGIN * whole)} of memory with these settings, "
+            f"{_gib(spare)} are left for them; give more, or use preset plain"
         )
+    halo = reach_of(model)
+    least = 3 * halo + 1
+    window = math.isqrt(max(0, int((spare - kept) / (_MARGIN * per_pixel)))) // model.scale
+    if window < least:
+        needed = kept + _MARGIN * per_pixel * (least * model.scale) ** 2 - spare
+        total = memory + needed if memory is not None else None
+        remedy = f"allow at least {_gib(total, up=True)}" if total is not None else f"free {_gib(needed, up=True)} more"
+        raise PictureTooLargeError(
+            f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
+            f"in tiles; {remedy}, or shrink the picture"
+        )
+    return TiledRescaler(model, window=window, halo=halo)
 
 
-def _remedy(model: Rescaler, through_downscale: bool) -> str:
-    if model.hr_size is None:
-        return "shrink the picture, leave the HR stage out, or use preset plain"
-    return "leave the HR stage out, or use preset plain" if through_downscale else "use preset plain"
+def _gib(size: float, *, up: bool = False) -> str:
+    tenths = size / _GIB * 100
+    return f"{(math.ceil(tenths) if up else round(tenths)) / 100:g} GiB"
 
 
-def _evaluation(hr: Tensor, model: Rescaler, through_downscale: bool) -> tuple[Tensor, Tensor]:
-    """One evaluation of the objective: its value, and the sample that its gradient is taken with respect to."""
-    objective = Reconstruction(hr=hr, model=model)
-    if through_downscale:
-        sample = hr.detach().requires_grad_()
-        return objective.from_lr(model.downscale(sample)), sample
+Work = Callable[[Rescaler, Tensor], tuple[Tensor, Tensor | None]]
+"""Something done with a model and an HR picture: a value, and the sample that a gradient is taken by, if any."""
+
+
+def _solve_both(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+    sample = hr.detach().requires_grad_()
+    return Reconstruction(hr=hr, model=model).from_lr(model.downscale(sample)), sample
+
+
+def _solve_lr(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
     with torch.no_grad():
         lr = model.downscale(hr)
     sample = lr.detach().requires_grad_()
-    return objective.from_lr(sample), sample
+    return Reconstruction(hr=hr, model=model).from_lr(sample), sample
 
 
-def _bytes_per_pixel(hr: Tensor, model: Rescaler, through_downscale: bool) -> float:
-    """Bytes that autograd keeps for one evaluation, per HR pixel."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    piece = hr[..., :_SIDE, :_SIDE].contiguous()
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        value, _ = _evaluation(piece, model, through_downscale)
-    del value
-    total = sum(size for pointer, size in kept.items() if pointer not in weights)
-    return total / (piece.shape[-2] * piece.shape[-1])
+@torch.no_grad()
+def _downscale(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+    return model.downscale(hr), None
 
 
-def _bytes_at_once(hr: Tensor, model: Rescaler, through_downscale: bool) -> int:
-    """The most bytes that tensors take at any moment of one gradient evaluation, backward pass included.
+@torch.no_grad()
+def _upscale(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+    return model.upscale(hr[..., :: model.scale, :: model.scale].contiguous()), None
 
-    For models that no piece can be given to, and that may recompute rather than keep: the whole
-    evaluation runs on PyTorch's ``meta`` device, where tensors have sizes and no contents.
+
+_COUNTED: weakref.WeakKeyDictionary[Rescaler, dict[Work, float]] = weakref.WeakKeyDictionary()
+
+
+def _bytes_per_pixel(work: Work, hr: Tensor, model: Rescaler) -> float:
+    """Bytes that tensors take at most, per HR pixel; every tensor of a convolutional network grows with the picture."""
+    counted = _COUNTED.setdefault(model, {})
+    if work not in counted:
+        side = max(_PIECE, 8 * model.scale)
+        counted[work] = _bytes_at_once(work, hr.new_empty(()).expand(1, 3, side, side), model) / side**2
+    return counted[work]
+
+
+def _bytes_at_once(work: Work, hr: Tensor, model: Rescaler) -> int:
+    """The most bytes that tensors take at any moment of some work, its backward pass included.
+
+    The work runs on PyTorch's ``meta`` device, where tensors have sizes and no contents.
     """
     tensors = itertools.chain(model.parameters(), model.buffers())
     shapes: dict[int, Any] = {id(tensor): tensor.detach().to("meta") for tensor in tensors}
     ledger = _Ledger(given=shapes.values())
     # What the memo holds is taken in place of its original.
     empty_model = copy.deepcopy(model, shapes)
-    with torch.enable_grad(), ledger:
-        value, sample = _evaluation(hr.to("meta"), empty_model, through_downscale)
-        torch.autograd.grad(value, sample)
+    with torch.inference_mode(False), torch.enable_grad(), ledger:
+        value, sample = work(empty_model, torch.empty(hr.shape, dtype=hr.dtype, device="meta"))
+        if sample is not None:
+            torch.autograd.grad(value, sample)
     return ledger.peak
 
 
-def _memory(device: torch.device) -> int:
-    """Bytes that the device has in all."""
+def _spare(device: torch.device, memory: int | None) -> float:
+    """Bytes that may be taken on top of what is taken already."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[1])
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free, _ = torch.cuda.mem_get_info(device)
+        return _SHARE * free if memory is None else memory - torch.cuda.memory_allocated(device)
+    return _SHARE * _available() if memory is None else memory - _resident()
+
+
+def _available() -> int:
+    """Bytes that the system could give; half of all where it does not say."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, LookupError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _resident() -> int:
+    """Bytes that this process holds; its usual size where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, LookupError, ValueError):
+        return _GIB // 2
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -8,6 +8,8 @@ from hcd.rescaler.gray import GrayRescaler
 from hcd.rescaler.hcflow import HCFlowRescaler
 from hcd.rescaler.invertible import InvertibleRescaler
 from hcd.rescaler.latent import LatentPolicy
+from hcd.rescaler.reach import reach_of
+from hcd.rescaler.tiled import TiledRescaler
 
 __all__ = [
     "BicubicRescaler",
@@ -19,4 +21,6 @@ __all__ = [
     "LatentPolicy",
     "Rescaler",
     "SizeRequirement",
+    "TiledRescaler",
+    "reach_of",
 ]

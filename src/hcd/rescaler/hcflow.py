@@ -44,20 +44,23 @@ class HCFlowRescaler(Rescaler):
         return lr
 
     def _upscale(self, lr: Tensor) -> Tensor:
-        hr: Tensor = self.net.inverse(lr.contiguous(memory_format=torch.channels_last), self._latents(lr))
+        return self._upscale_piece(lr, 0, 0)
+
+    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+        hr: Tensor = self.net.inverse(lr.contiguous(memory_format=torch.channels_last), self._latents(lr, top, left))
         return hr
 
-    def _latents(self, lr: Tensor) -> tuple[Tensor, ...] | None:
+    def _latents(self, lr: Tensor, top: int, left: int) -> tuple[Tensor, ...] | None:
         if self._policy.seed is None:
             return None
-        height, width = lr.shape[-2:]
-        noise = _noise(self._policy.seed, self.net.shape.latent_channels, height, width, lr.device, lr.dtype)
+        place = (*lr.shape[-2:], top, left)
+        noise = _noise(self._policy.seed, self.net.shape.latent_channels, place, lr.device, lr.dtype)
         return tuple(field.expand(len(lr), -1, -1, -1) for field in noise)
 
 
 @functools.lru_cache(maxsize=1)
 def _noise(
-    seed: int, channels: tuple[int, ...], height: int, width: int, device: torch.device, dtype: torch.dtype
+    seed: int, channels: tuple[int, ...], place: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
     """Per level, the same for every evaluation of a picture; made outside of inference mode for later gradients."""
     fields = []
@@ -65,6 +68,7 @@ def _noise(
         for level, count in enumerate(channels):
             times = 1 << (len(channels) - 1 - level)
             level_seed = (seed + level * _SEED_STRIDE) % 2**32
-            field = gaussian_field(level_seed, count, height * times, width * times)[None]
+            height, width, top, left = (length * times for length in place)
+            field = gaussian_field(level_seed, count, height, width, top=top, left=left)[None]
             fields.append(field.to(device=device, dtype=dtype, memory_format=torch.channels_last))
     return tuple(fields)

@@ -33,6 +33,9 @@ class InvertibleRescaler(Rescaler):
         return lr
 
     def _upscale(self, lr: Tensor) -> Tensor:
-        latent = self._policy.latent(lr, 3 * self.scale**2 - 3)
+        return self._upscale_piece(lr, 0, 0)
+
+    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+        latent = self._policy.latent(lr, 3 * self.scale**2 - 3, top=top, left=left)
         hr: Tensor = self.net.inverse(torch.cat([lr, latent], dim=1).contiguous(memory_format=torch.channels_last))
         return hr

@@ -43,17 +43,22 @@ class LatentPolicy:
     def __str__(self) -> str:
         return "zeros" if self.seed is None else f"gaussian:{self.seed}"
 
-    def latent(self, like: Tensor, channels: int) -> Tensor:
-        """``[N, channels, h, w]`` on the device of ``like`` ``[N, _, h, w]``, the same for each of the N."""
+    def latent(self, like: Tensor, channels: int, *, top: int = 0, left: int = 0) -> Tensor:
+        """``[N, channels, h, w]`` on the device of ``like`` ``[N, _, h, w]``, the same for each of the N.
+
+        ``top`` and ``left`` say where ``like`` begins in the whole picture.
+        """
         count, _, height, width = like.shape
         if self.seed is None:
             return like.new_zeros((count, channels, height, width))
-        noise = _noise(self.seed, channels, height, width, like.device, like.dtype)
+        noise = _noise(self.seed, channels, height, width, top, left, like.device, like.dtype)
         return torch.broadcast_to(noise, (count, channels, height, width))
 
 
 @functools.lru_cache(maxsize=1)
-def _noise(seed: int, channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _noise(
+    seed: int, channels: int, height: int, width: int, top: int, left: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
     """The same for every evaluation of a picture; made outside of inference mode, since gradients may need it."""
     with torch.inference_mode(False):
-        return gaussian_field(seed, channels, height, width).to(device=device, dtype=dtype)
+        return gaussian_field(seed, channels, height, width, top=top, left=left).to(device=device, dtype=dtype)

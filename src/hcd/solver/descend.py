@@ -16,6 +16,10 @@ from hcd.solver.rules import Point, StepRule
 Projection = Callable[[Tensor], Tensor]
 
 
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Raised by an objective in the middle of an evaluation: the descent ends with what it has."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Solution:
     """What a descent returns.
@@ -44,7 +48,7 @@ def descend(
     """Minimize ``objective`` over the feasible set, from ``project(start)``, with ``evaluations`` gradients.
 
     Args:
-        objective: tensor → scalar tensor, differentiable.
+        objective: tensor → scalar tensor, differentiable; may raise :class:`Stopped`.
         start: where to begin, any shape.
         rule: proposes each next candidate.
         project: nearest point of the feasible set; every evaluated and returned point went through it.
@@ -65,7 +69,10 @@ def descend(
     state = rule.init()
     spent = 0
     while spent < evaluations:
-        point = _evaluate(objective, x)
+        try:
+            point = _evaluate(objective, x)
+        except Stopped:
+            break
         spent += 1
         if math.isnan(best_value) or point.value < best_value:
             best_x, best_value = x, point.value

@@ -179,7 +179,7 @@ def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
             f"{per_step / speed.pixels_per_second:.0f} s; give more time"
         )
     seen = trained_pixels(recipe.start)
-    freshness = min(1.0, math.sqrt(steps * per_step / seen)) if seen else 1.0
+    freshness = min(1.0, steps * per_step / seen) if seen else 1.0
     return Plan(
         recipe=replace(
             recipe,

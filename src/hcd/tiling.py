@@ -1,0 +1,167 @@
+"""Work on a picture piece by piece: tiles with a halo, in both directions of a rescaling, with gradients.
+
+Every tile has a *core*, the part it answers for, and a *window*, the core with a halo around it that gives the
+function the neighborhood it looks at. Cores tile the picture; windows end at its borders. Memory then follows the
+window, not the picture, and where the halo covers what the function looks at, results and gradients are those of
+the whole picture: nothing is blended and there are no seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TileFunction = Callable[[Tensor, "Tile"], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One tile; every number counts LR pixels, ends are exclusive.
+
+    Attributes:
+        top, bottom, left, right: the core.
+        window_top, window_bottom, window_left, window_right: core and halo, inside the picture.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    window_top: int
+    window_bottom: int
+    window_left: int
+    window_right: int
+
+    def core(self, scale: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of the core in a picture ``scale`` times the LR's size."""
+        return slice(self.top * scale, self.bottom * scale), slice(self.left * scale, self.right * scale)
+
+    def window(self, scale: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of the window, likewise."""
+        rows = slice(self.window_top * scale, self.window_bottom * scale)
+        return rows, slice(self.window_left * scale, self.window_right * scale)
+
+    def core_in_window(self, scale: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of the core in the window's own piece, likewise."""
+        top, left = self.top - self.window_top, self.left - self.window_left
+        rows = slice(top * scale, (top + self.bottom - self.top) * scale)
+        return rows, slice(left * scale, (left + self.right - self.left) * scale)
+
+
+def split(height: int, width: int, *, window: int, halo: int) -> list[Tile]:
+    """Tiles of nearly equal cores over an LR picture, row by row.
+
+    Args:
+        height, width: of the LR picture.
+        window: largest side of a window, above ``2 · halo``.
+        halo: pixels around a core that its window has besides, where the picture goes on.
+    """
+    tiles = []
+    for top, bottom in _parts(height, window, halo):
+        for left, right in _parts(width, window, halo):
+            tiles.append(
+                Tile(
+                    top=top,
+                    bottom=bottom,
+                    left=left,
+                    right=right,
+                    window_top=max(0, top - halo),
+                    window_bottom=min(height, bottom + halo),
+                    window_left=max(0, left - halo),
+                    window_right=min(width, right + halo),
+                )
+            )
+    return tiles
+
+
+def map_tiles(
+    function: TileFunction, x: Tensor, tiles: Sequence[Tile], *, scale_in: int = 1, scale_out: int = 1
+) -> Tensor:
+    """``function`` of a picture, tile by tile; for a gradient, each tile is computed once more.
+
+    Args:
+        function: piece of ``x`` in a window, and its tile → piece of the result in that window.
+        x: ``[N, C, h · scale_in, w · scale_in]`` for tiles of an ``h`` × ``w`` picture.
+        tiles: from :func:`split`.
+
+    Returns:
+        ``[N, C', h · scale_out, w · scale_out]``.
+    """
+    result: Tensor = _MapTiles.apply(x, function, tuple(tiles), scale_in, scale_out)  # type: ignore[no-untyped-call]
+    return result
+
+
+def sum_tiles(function: TileFunction, x: Tensor, tiles: Sequence[Tile]) -> Tensor:
+    """The sum over all tiles of a scalar ``function`` of their windows; its gradient comes in the same pass.
+
+    Args:
+        function: piece of ``x`` in a window, and its tile → scalar tensor.
+        x: ``[N, C, h, w]``.
+        tiles: from :func:`split`.
+    """
+    result: Tensor = _SumTiles.apply(x, function, tuple(tiles))  # type: ignore[no-untyped-call]
+    return result
+
+
+def _parts(length: int, window: int, halo: int) -> list[tuple[int, int]]:
+    """Where the cores along one side begin and end."""
+    count = 1 if length <= window else -(-length // (window - 2 * halo))
+    return [(i * length // count, (i + 1) * length // count) for i in range(count)]
+
+
+class _MapTiles(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, function: TileFunction, tiles: tuple[Tile, ...], scale_in: int, scale_out: int
+    ) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.function, ctx.tiles, ctx.scale_in, ctx.scale_out = function, tiles, scale_in, scale_out
+        result = None
+        for tile in tiles:
+            piece = function(x[(..., *tile.window(scale_in))], tile)
+            if result is None:
+                height, width = (max(getattr(t, end) for t in tiles) * scale_out for end in ("bottom", "right"))
+                result = piece.new_empty((*piece.shape[:-2], height, width))
+            result[(..., *tile.core(scale_out))] = piece[(..., *tile.core_in_window(scale_out))]
+        return x.new_empty(0) if result is None else result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        total = torch.zeros_like(x)
+        for tile in ctx.tiles:
+            window = (..., *tile.window(ctx.scale_in))
+            with torch.enable_grad():
+                piece = x[window].detach().requires_grad_()
+                core = ctx.function(piece, tile)[(..., *tile.core_in_window(ctx.scale_out))]
+            (part,) = torch.autograd.grad(core, piece, gradient[(..., *tile.core(ctx.scale_out))])
+            total[window] += part
+        return total, None, None, None, None
+
+
+class _SumTiles(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: TileFunction, tiles: tuple[Tile, ...]) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.zeros_like(x) if wanted else None
+        total = 0.0
+        for tile in tiles:
+            window = (..., *tile.window())
+            with torch.set_grad_enabled(wanted):
+                piece = x[window].detach().requires_grad_(wanted)
+                value = function(piece, tile)
+            if gradient is not None:
+                gradient[window] += torch.autograd.grad(value, piece)[0]
+            total += float(value.detach())
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return x.new_tensor(total)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (saved,) = ctx.saved_tensors
+        return gradient * saved, None, None
