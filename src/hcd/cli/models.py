@@ -46,7 +46,11 @@ def _state(entry: ModelEntry) -> str:
     if entry.family is None:
         return "needs no weights"
     if entry.weights_file is not None:
-        return f"weights {shipped_hash(entry.name)}, latent {read_metadata(entry.weights_file).get('latent', '')}"
+        state = f"weights {shipped_hash(entry.name)}, latent {read_metadata(entry.weights_file).get('latent', '')}"
+        plain = [
+            f"{place} {means['plain']['psnr_y']:.2f}" for place, means in entry.figures.items() if "plain" in means
+        ]
+        return ", ".join([state, *([f"plain PSNR-Y (dB): {', '.join(plain)}"] if plain else [])])
     if entry.default is not None:
         return f"its full-size weights do not ship yet: stands for {entry.default} unless --weights is given"
     return f"needs --weights; official ones: {entry.family.source}"

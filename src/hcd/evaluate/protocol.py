@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hcd.collab import Evaluation, get_settings
-from hcd.errors import ImageError, PictureTooLargeError, UsageError
+from hcd.errors import ImageError, PictureTooLargeError, ShapeError, UsageError
 from hcd.image import Picture, decode_lr, encode_lr, list_pictures, read_picture
 from hcd.metrics import psnr, ssim
 from hcd.ops import quantize, resize_bicubic
@@ -110,7 +110,7 @@ def evaluate_folder(
             overrides = {} if preset == "plain" else settings
             try:
                 row = _measure(file.name, picture, model, preset, device, on_evaluation, overrides)
-            except PictureTooLargeError as error:
+            except (PictureTooLargeError, ShapeError) as error:
                 failed.append((file.name, f"{file}: {error}"))
                 continue
             rows.append(row)

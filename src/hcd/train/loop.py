@@ -17,7 +17,7 @@ from hcd.errors import TrainingError, UsageError
 from hcd.files import write_atomically
 from hcd.train.checkpoint import not_continued, read_checkpoint_state, weights_bytes, write_checkpoint
 from hcd.train.distributed import World
-from hcd.train.networks import RoundTrip, build_network, compile_couplings, trained_pixels
+from hcd.train.networks import RoundTrip, build_network, compile_couplings, initialize_from, trained_pixels
 from hcd.train.patches import Patches
 from hcd.train.recipe import Recipe
 from hcd.train.step import Execution, Measured, Step, learning_rate, make_optimizer
@@ -117,8 +117,11 @@ class _Run:
         net = build_network(recipe)
         net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net
-        self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.net.train()
+        if state is None:
+            stage = recipe.stage_at(0)
+            initialize_from(net, patches.batch(stage.batch, stage.patch, seed=recipe.seed, step=0)[0])
+        self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimizer = make_optimizer(recipe, self.net, execution)
         if state is not None:
             self._restore(state)

@@ -39,6 +39,18 @@ def build_network(recipe: Recipe) -> IRN | HCFlow:
     return net
 
 
+def initialize_from(net: IRN | HCFlow, hr: Tensor) -> None:
+    """Let layers that begin at the statistics of their data see some, before the network is copied or shared.
+
+    Args:
+        net: freshly built, in training mode; an IRN has no such layers.
+        hr: patches ``[N, 3, H, W]``.
+    """
+    if isinstance(net, HCFlow):
+        with torch.no_grad():
+            net(hr)
+
+
 def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
     """Put the couplings of a shallower network into ``net``, evenly spread; those in between stay identities.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,12 @@ class ModelEntry:
         """The model card of the shipped weights, if there are any."""
         path = _WEIGHTS_FOLDER / f"{self.name}.md"
         return path if path.is_file() else None
+
+    @property
+    def figures(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Measured means of the shipped weights: set → preset → what ``hcd evaluate`` reports; empty for none."""
+        path = _WEIGHTS_FOLDER / f"{self.name}.figures.json"
+        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 _ENTRIES = {
