@@ -143,15 +143,23 @@ def _bytes_per_pixel(work: Work, hr: Tensor, model: Rescaler) -> float:
 def _bytes_at_once(work: Work, hr: Tensor, model: Rescaler) -> int:
     """The most bytes that tensors take at any moment of some work, its backward pass included.
 
-    The work runs on PyTorch's ``meta`` device, where tensors have sizes and no contents.
+    The work runs on PyTorch's ``meta`` device, where tensors have sizes and no contents; for a model whose code asks
+    for contents, with contents.
     """
+    try:
+        return _count(work, hr.shape, hr.dtype, "meta", model)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return _count(work, hr.shape, hr.dtype, hr.device, model)
+
+
+def _count(work: Work, shape: Sequence[int], dtype: torch.dtype, device: torch.device | str, model: Rescaler) -> int:
     tensors = itertools.chain(model.parameters(), model.buffers())
-    shapes: dict[int, Any] = {id(tensor): tensor.detach().to("meta") for tensor in tensors}
-    ledger = _Ledger(given=shapes.values())
+    stands: dict[int, Any] = {id(tensor): tensor.detach().to(device) for tensor in tensors}
+    ledger = _Ledger(given=stands.values())
     # What the memo holds is taken in place of its original.
-    empty_model = copy.deepcopy(model, shapes)
+    stand_in = copy.deepcopy(model, stands)
     with torch.inference_mode(False), torch.enable_grad(), ledger:
-        value, sample = work(empty_model, torch.empty(hr.shape, dtype=hr.dtype, device="meta"))
+        value, sample = work(stand_in, torch.zeros(shape, dtype=dtype, device=device))
         if sample is not None:
             torch.autograd.grad(value, sample)
     return ledger.peak

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from hcd.errors import TrainingError
 from hcd.files import write_atomically
 from hcd.train.recipe import Recipe
 from hcd.train.step import Execution
+from hcd.zoo import encode_checkpoint
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -73,4 +73,4 @@ def weights_bytes(net: nn.Module, recipe: Recipe, facts: Mapping[str, object]) -
         "recipe": recipe_text(recipe),
         **{key: str(value) for key, value in facts.items()},
     }
-    return save({key: tensor.half().cpu().contiguous() for key, tensor in net.state_dict().items()}, metadata=metadata)
+    return encode_checkpoint({key: tensor.half().cpu() for key, tensor in net.state_dict().items()}, metadata)
