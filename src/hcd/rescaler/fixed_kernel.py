@@ -57,8 +57,9 @@ class FixedKernelRescaler(Rescaler):
     """Downscales with MATLAB-style bicubic, antialiased, as super-resolution networks are trained for; upscales
     with such a network.
 
-    An LR picture of a size that the network does not take is extended to the right and below by its last column
-    and row, and what comes of the extension is cut off.
+    An LR picture of a size that the network does not take is extended to the right and below, mirrored on its last
+    pixel as far as it goes, then by the pixel that stands last; what comes of the extension is cut off. That is
+    how spandrel calls networks, too.
 
     Args:
         upscaler: maps ``[N, 3, h, w]`` to ``[N, 3, h·scale, w·scale]``, RGB, differentiable and deterministic.
@@ -101,7 +102,14 @@ class FixedKernelRescaler(Rescaler):
         height, width = lr.shape[-2:]
         rows, columns = self._size.fit(height, width)
         if (rows, columns) != (height, width):
-            lr = F.pad(lr, (0, columns - width, 0, rows - height), mode="replicate")
+            lr = _extend(lr, rows, columns)
         white = self._white * lr
         hr: Tensor = self.upscaler(white) if self._call is None else self._call(self.upscaler, white)
         return hr[..., : height * self.scale, : width * self.scale] / self._white
+
+
+def _extend(image: Tensor, rows: int, columns: int) -> Tensor:
+    height, width = image.shape[-2:]
+    mirrored = F.pad(image, (0, min(columns - width, width - 1), 0, min(rows - height, height - 1)), mode="reflect")
+    height, width = mirrored.shape[-2:]
+    return F.pad(mirrored, (0, columns - width, 0, rows - height), mode="replicate")

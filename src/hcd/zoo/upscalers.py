@@ -49,7 +49,7 @@ def load_upscaler(path: Path) -> FixedKernelRescaler:
     except Exception as error:  # taken for an architecture that it then does not fit
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: spandrel cannot build it ({reason}); {describe(_tensors(content))}") from error
-    architecture = model.architecture.name
+    architecture = model.architecture.id
     if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.scale < 2:
         raise WeightsError(
             f"{path}: a {architecture} model for {model.purpose} at ×{model.scale}; needs super-resolution (SR) at ×2 "
