@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hcd.train import Patches, Recipe
+from hcd.train import Patches, picture_files
+from tests.train.tiny import TINY
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +27,18 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def patches(data):
+def files(data):
+    """The five pictures of ``data``."""
+    return picture_files([data])
+
+
+@pytest.fixture(scope="session")
+def patches(files):
     """Patches of side 16 at scale 2."""
-    return Patches([data], scale=2, patch=16)
+    return Patches(files, scale=2, smallest=16)
 
 
 @pytest.fixture
 def recipe():
     """Six steps of one coupling."""
-    return Recipe(name="tiny", blocks=(1,), steps=6, batch=2, patch=16, warmup_steps=2)
+    return TINY

@@ -1,10 +1,10 @@
-"""Training: it learns, it repeats, it goes on where it was stopped, it stops when it goes wrong."""
+"""The training loop: it learns, it repeats, it follows its stages, it measures, it leaves usable weights."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
-import os
 from dataclasses import replace
 
 import pytest
@@ -13,43 +13,42 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import hcd
-from hcd.errors import HcdError, TrainingError, UsageError
-from hcd.train import Patches, Recipe, train
+from hcd.errors import HcdError, UsageError
+from hcd.train import Execution, IRNNetwork, Patches, Stage, Validation, train
+from hcd.train.networks import RoundTrip
 from hcd.zoo import read_metadata
-
-
-def stop_after(step):
-    """A callback that ends the run from outside."""
-
-    def on_step(progress):
-        if progress.step == step:
-            raise KeyboardInterrupt
-
-    return on_step
-
-
-def assert_same(first, second):
-    """Two weights files hold the same tensors, bit for bit."""
-    first, second = load_file(first), load_file(second)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+from tests.train.tiny import TINY
+from tests.train.weights import assert_same, names
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, patches):
     """Weights of a run that nothing disturbed."""
-    recipe = Recipe(name="tiny", blocks=(1,), steps=6, batch=2, patch=16, warmup_steps=2)
-    return train(recipe, patches, tmp_path_factory.mktemp("run"))
+    return train(TINY, patches, tmp_path_factory.mktemp("run"))
 
 
-def test_loss_goes_down(recipe, patches, tmp_path):
+class Recording:
+    """Patches that note what was asked of them."""
+
+    def __init__(self, patches):
+        self.scale, self.smallest, self._patches, self.asked = patches.scale, patches.smallest, patches, []
+
+    def batch(self, count, patch, *, seed, step, **part):
+        self.asked.append((step, count, patch))
+        return self._patches.batch(count, patch, seed=seed, step=step, **part)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"optimizer": "adamw", "weight_decay": 0.01}, {"distance": "l1"}, {"distance": "l2"}, {"bfloat16_share": 1.0}],
+    ids=str,
+)
+def test_loss_goes_down(recipe, patches, tmp_path, change):
     seen = []
-    longer = replace(recipe, steps=40, learning_rate=2e-3, bfloat16_share=0)
-    train(longer, patches, tmp_path, on_step=seen.append)
+    longer = replace(recipe, steps=40, learning_rate=2e-3, **change)
+    train(
+        longer, patches, tmp_path, execution=Execution(bfloat16=bool(change.get("bfloat16_share"))), on_step=seen.append
+    )
     assert [progress.step for progress in seen] == list(range(1, 41))
     assert all(progress.steps == 40 for progress in seen)
     first, last = (sum(progress.loss for progress in part) / 8 for part in (seen[:8], seen[-8:]))
@@ -57,6 +56,14 @@ def test_loss_goes_down(recipe, patches, tmp_path):
     gain = sum(progress.psnr for progress in seen[-8:]) - sum(progress.psnr for progress in seen[:8])
     assert gain / 8 > 0.5
     assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(seen))
+
+
+def test_progress_tells_speed_and_waiting(recipe, patches, tmp_path):
+    seen = []
+    train(recipe, patches, tmp_path, on_step=seen.append)
+    last = seen[-1]
+    assert last.patches_per_second == pytest.approx(6 * 2 / last.seconds, rel=0.01)
+    assert all(0 < progress.waiting < 1 for progress in seen)
 
 
 def test_weights_are_those_of_a_rescaler(uninterrupted):
@@ -70,7 +77,9 @@ def test_weights_are_those_of_a_rescaler(uninterrupted):
 def test_weights_say_how_they_were_made(uninterrupted):
     metadata = read_metadata(uninterrupted)
     assert (metadata["architecture"], metadata["latent"], metadata["steps"]) == ("irn", "zeros", "6")
-    assert '"patch": 16' in metadata["recipe"]
+    assert metadata["pixels"] == str(6 * 2 * 16**2)
+    assert json.loads(metadata["recipe"])["stages"] == [{"share": 1.0, "batch": 2, "patch": 16}]
+    assert "1 threads" in metadata["machine"]
 
 
 def test_training_changes_the_weights(uninterrupted):
@@ -84,79 +93,87 @@ def test_two_runs_are_identical(recipe, patches, tmp_path, uninterrupted):
     assert_same(train(recipe, patches, tmp_path), uninterrupted)
 
 
-def test_seed_makes_a_difference(recipe, patches, tmp_path, uninterrupted):
-    other = load_file(train(replace(recipe, seed=1), patches, tmp_path))
-    assert not torch.equal(
-        other["operations.1.F.conv1.weight"], load_file(uninterrupted)["operations.1.F.conv1.weight"]
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"optimizer": "adamw", "weight_decay": 1.0},
+        {"gradient_clip": 1e-3},
+        {"ema_decay": 0.1},
+        {"latent_std": 1.0},
+        {"distance": "l1"},
+    ],
+    ids=str,
+)
+def test_every_entry_makes_a_difference(recipe, patches, tmp_path, uninterrupted, change):
+    other, same = load_file(train(replace(recipe, **change), patches, tmp_path)), load_file(uninterrupted)
+    assert any(not torch.equal(other[name], same[name]) for name in same)
+
+
+def test_stages_switch_batch_and_patch(files, tmp_path):
+    stages = (
+        Stage(share=0.5, batch=3, patch=16),
+        Stage(share=0.3, batch=2, patch=32),
+        Stage(share=0.2, batch=1, patch=40),
     )
+    recipe = replace(TINY, stages=stages, steps=10)
+    recording = Recording(Patches(files, scale=2, smallest=40))
+    weights = train(recipe, recording, tmp_path)
+    expected = [(3, 16)] * 5 + [(2, 32)] * 3 + [(1, 40)] * 2
+    # Some networks look at a batch before the first step.
+    assert recording.asked[-10:] == [(step, *drawn) for step, drawn in enumerate(expected)]
+    assert read_metadata(weights)["pixels"] == str(sum(count * patch**2 for count, patch in expected))
 
 
-@pytest.mark.parametrize("step", [1, 4, 5])
-def test_killed_and_resumed_run_equals_the_uninterrupted_one(recipe, patches, tmp_path, uninterrupted, step):
-    """A checkpoint after every step; the run dies after ``step``, whose own checkpoint is not yet written."""
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, patches, tmp_path, checkpoint_every=-1, on_step=stop_after(step))
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_bfloat16_is_for_its_share_of_the_steps(recipe, patches, tmp_path, share, monkeypatch):
+    """And for none of them where the machine does not offer it."""
+    used = []
+    forward = RoundTrip.forward
+
+    def noting(self, hr):
+        used.append(torch.is_autocast_enabled("cpu"))
+        return forward(self, hr)
+
+    monkeypatch.setattr(RoundTrip, "forward", noting)
+    chosen = replace(recipe, bfloat16_share=share)
+    train(chosen, patches, tmp_path / "a", execution=Execution(bfloat16=True))
+    assert used == [True] * round(6 * share) + [False] * (6 - round(6 * share))
+    used.clear()
+    train(chosen, patches, tmp_path / "b")
+    assert used == [False] * 6
+
+
+def test_validation_at_the_start_and_at_the_end(recipe, patches, files, tmp_path):
+    validation = Validation(files, scale=2)
+    seen, before = [], []
+
+    def measured(round_trip):
+        before.append(validation(round_trip))
+        return before[-1]
+
+    train(
+        replace(recipe, learning_rate=2e-3, ema_decay=0.5), patches, tmp_path, validation=measured, on_step=seen.append
+    )
+    assert len(before) == 2
+    assert [progress.validation_psnr for progress in seen] == [before[0]] * 5 + [before[1]]
+    # What is measured is what is left behind.
+    model = hcd.load("irn-x2", weights=tmp_path / "tiny.safetensors")
+    assert before[1] != before[0]
+    assert validation(RoundTrip(model.net)) == pytest.approx(before[1], abs=0.01)
+
+
+def test_validation_as_often_as_asked(recipe, patches, files, tmp_path):
+    calls = itertools.count(1)
     seen = []
-    weights = train(recipe, patches, tmp_path, on_step=seen.append)
-    assert [progress.step for progress in seen] == list(range(step, 7))
-    assert_same(weights, uninterrupted)
+    train(recipe, patches, tmp_path, validation=lambda round_trip: next(calls), validate_every=-1, on_step=seen.append)
+    assert [progress.validation_psnr for progress in seen] == [2, 3, 4, 5, 6, 7]
 
 
-def test_run_in_the_smallest_pieces_equals_the_uninterrupted_one(recipe, patches, tmp_path, uninterrupted):
-    """Each piece ends by its time limit after one step."""
-    for step in range(1, 7):
-        seen = []
-        weights = train(recipe, patches, tmp_path, time_limit=1e-9, on_step=seen.append)
-        assert [progress.step for progress in seen] == [step]
-    assert_same(weights, uninterrupted)
-
-
-def test_no_time_at_all_leaves_usable_weights(recipe, patches, tmp_path, uninterrupted):
-    weights = train(recipe, patches, tmp_path, time_limit=0)
-    assert names(tmp_path) == ["tiny.checkpoint.pt", "tiny.safetensors"]
-    assert hcd.load("irn-x2", weights=weights).latent == "zeros"
-    assert_same(train(recipe, patches, tmp_path), uninterrupted)
-
-
-def test_finished_run_is_left_as_it_is(recipe, patches, tmp_path):
-    """To the last byte: LR files name the hash of the weights file."""
-    before = train(recipe, patches, tmp_path).read_bytes()
+def test_no_validation_is_no_number(recipe, patches, tmp_path):
     seen = []
-    assert train(recipe, patches, tmp_path, on_step=seen.append).read_bytes() == before
-    assert seen == []
-
-
-def test_kill_while_saving_leaves_the_checkpoint_before(recipe, patches, tmp_path, uninterrupted, monkeypatch):
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, patches, tmp_path, checkpoint_every=-1, on_step=stop_after(3))
-
-    def dies(descriptor):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", dies)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, patches, tmp_path, checkpoint_every=-1)
-    assert_same(train(recipe, patches, tmp_path), uninterrupted)
-
-
-@pytest.mark.parametrize("survivors", [0, 1])
-def test_kill_at_the_very_end_loses_nothing(recipe, patches, tmp_path, uninterrupted, monkeypatch, survivors):
-    """After none or one of the two files of the last step got its name."""
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, patches, tmp_path, checkpoint_every=-1, on_step=stop_after(3))
-    replace_file, calls = os.replace, itertools.count()
-
-    def dies(source, target):
-        if next(calls) >= survivors:
-            raise KeyboardInterrupt
-        replace_file(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", dies)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, patches, tmp_path)
-    assert_same(train(recipe, patches, tmp_path), uninterrupted)
+    train(recipe, patches, tmp_path, on_step=seen.append)
+    assert all(math.isnan(progress.validation_psnr) for progress in seen)
 
 
 def test_nothing_is_left_beside_checkpoint_and_weights(recipe, patches, tmp_path):
@@ -164,68 +181,34 @@ def test_nothing_is_left_beside_checkpoint_and_weights(recipe, patches, tmp_path
     assert names(tmp_path / "new" / "folder") == ["tiny.checkpoint.pt", "tiny.safetensors"]
 
 
-class Spoiled:
-    """Patches that are no numbers."""
-
-    def __init__(self, patches):
-        self.scale, self._patches = patches.scale, patches
-
-    def batch(self, count, *, seed, step):
-        hr, lr = self._patches.batch(count, seed=seed, step=step)
-        return hr * math.nan, lr
-
-
-def test_checkpoint_of_another_recipe_is_not_continued(recipe, patches, tmp_path):
-    train(recipe, patches, tmp_path, time_limit=0)
-    with pytest.raises(TrainingError, match=r"tiny\.checkpoint\.pt: .*another recipe"):
-        train(replace(recipe, learning_rate=1e-5), patches, tmp_path)
-
-
-def test_loss_that_is_no_number_stops_the_run(recipe, patches, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, patches, tmp_path, checkpoint_every=-1, on_step=stop_after(3))
-    before = (tmp_path / "tiny.checkpoint.pt").read_bytes()
-    with pytest.raises(TrainingError, match=r"loss nan at step 2; last good checkpoint: .*tiny\.checkpoint\.pt"):
-        train(recipe, Spoiled(patches), tmp_path)
-    assert (tmp_path / "tiny.checkpoint.pt").read_bytes() == before
-
-
-def test_loss_that_is_no_number_at_once_names_no_checkpoint(recipe, patches, tmp_path):
-    """There is none yet, and a message must not send anybody to a file that is not there."""
-    with pytest.raises(TrainingError, match="loss nan at step 0") as caught:
-        train(replace(recipe, lr_weight=math.nan), patches, tmp_path)
-    assert names(tmp_path) == []
-    assert "tiny.checkpoint.pt" not in str(caught.value)
-
-
 def test_black_pictures_are_no_reason_to_fail(recipe, tmp_path):
     """An untrained network is exact on them: an error of zero, which has no logarithm."""
-    (tmp_path / "data").mkdir()
-    Image.new("RGB", (32, 32)).save(tmp_path / "data" / "night.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "night.png")
     seen = []
-    train(recipe, Patches([tmp_path / "data"], scale=2, patch=16), tmp_path / "run", on_step=seen.append)
+    train(recipe, Patches([tmp_path / "night.png"], scale=2, smallest=16), tmp_path / "run", on_step=seen.append)
     assert seen[0].lr_psnr == math.inf
 
 
-@pytest.mark.parametrize("content", [b"", b"half a checkpoint"])
-def test_damaged_checkpoint_is_named(recipe, patches, tmp_path, content):
-    (tmp_path / "tiny.checkpoint.pt").write_bytes(content)
-    with pytest.raises(HcdError, match=r"tiny\.checkpoint\.pt"):
-        train(recipe, patches, tmp_path)
-
-
-def test_checkpoint_of_another_recipe_is_named(recipe, patches, tmp_path):
-    train(recipe, patches, tmp_path)
-    with pytest.raises(HcdError, match=r"tiny\.checkpoint\.pt"):
-        train(replace(recipe, blocks=(2,)), patches, tmp_path)
-
-
-def test_patches_of_another_scale_are_refused(recipe, data, tmp_path):
+def test_patches_of_another_scale_are_refused(recipe, files, tmp_path):
     with pytest.raises(UsageError, match="scale"):
-        train(recipe, Patches([data], scale=4, patch=16), tmp_path)
+        train(recipe, Patches(files, scale=4, smallest=16), tmp_path)
+
+
+def test_pictures_that_are_too_small_for_the_last_stage_are_refused(recipe, patches, tmp_path):
+    """Before the first step, not hours later."""
+    stages = (Stage(share=0.9, batch=1, patch=16), Stage(share=0.1, batch=1, patch=32))
+    with pytest.raises(UsageError, match="needs patches of 32, the pictures allow 16"):
+        train(replace(recipe, stages=stages), patches, tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_folder_that_cannot_be_written(recipe, patches, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(HcdError, match="file"):
         train(recipe, patches, tmp_path / "file")
+
+
+def test_deeper_network_trains_at_a_larger_scale(files, tmp_path):
+    recipe = replace(TINY, network=IRNNetwork(blocks=(1, 1)), steps=2)
+    weights = train(recipe, Patches(files, scale=4, smallest=16), tmp_path)
+    assert hcd.load("irn-x4", weights=weights).scale == 4

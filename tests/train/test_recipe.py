@@ -1,16 +1,46 @@
-"""Recipes: what they check, and the learning rate that they stand for."""
+"""Recipes: what ships, what a file may say, what is checked, and the schedules that a recipe stands for."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
-from dataclasses import FrozenInstanceError, replace
+import sys
+import tomllib
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hcd.errors import UsageError
-from hcd.train import Recipe, get_recipe, recipe_names
-from hcd.train.loop import learning_rate
+from hcd.errors import MissingDependencyError, UsageError
+from hcd.train import IRNNetwork, Recipe, Stage, get_recipe, recipe_names
+from hcd.train.recipe import parse_recipe
+from hcd.train.step import learning_rate
+from tests.train.tiny import TINY, TINY_TOML
+
+ENTRIES = {"name": "tiny", **tomllib.loads(TINY_TOML)}
+
+
+def with_entry(path, value):
+    """The entries of ``TINY`` with one of them, ``a.b.c``, replaced or added."""
+    entries = copy.deepcopy(ENTRIES)
+    *parents, last = path.split(".")
+    place = entries
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    place[last] = value
+    return entries
+
+
+def without_entry(path):
+    entries = with_entry(path, None)
+    *parents, last = path.split(".")
+    place = entries
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    del place[last]
+    return entries
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -18,12 +48,92 @@ def test_shipped_recipes(name):
     recipe = get_recipe(name)
     assert recipe.name == name
     assert f"x{recipe.scale}" in name
+    assert recipe.network.family in name
     assert recipe.steps > recipe.warmup_steps
+    # A campaign weighs recipes by it, so it has to be that of the steps and patches that the file itself cites.
+    published = {0, 500_000 * 16 * 144**2, 500_000 * 16 * 160**2}
+    assert recipe.published_pixels in published
+    assert not recipe.name.endswith("-small") or recipe.published_pixels == 0
+
+
+def test_full_size_recipes_ship():
+    assert {"irn-x2", "irn-x4", "irn-x8", "hcflow-x4"} <= set(recipe_names())
+    assert get_recipe("irn-x4").network == IRNNetwork(blocks=(8, 8))
 
 
 def test_unknown_recipe():
-    with pytest.raises(UsageError, match="Did you mean 'irn-x4-small'"):
+    with pytest.raises(UsageError, match="Did you mean 'irn-x4-small'") as caught:
         get_recipe("irn-x4-smal")
+    assert all(name in str(caught.value) for name in recipe_names())
+
+
+def test_recipe_of_ones_own(tmp_path):
+    """It is called what its file is called, unless it says otherwise."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY_TOML, "utf-8")
+    assert get_recipe(str(file)) == TINY
+    file.write_text('name = "other"\n' + TINY_TOML, "utf-8")
+    assert get_recipe(str(file)) == replace(TINY, name="other")
+
+
+@pytest.mark.parametrize("content", [None, b"steps = = 6", b"\xff\xfe", b"steps"])
+def test_file_that_is_no_recipe_gives_one_line(tmp_path, content):
+    file = tmp_path / "mine.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"mine\.toml: cannot be read as a recipe") as caught:
+        get_recipe(str(file))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_recipe_survives_plain_values():
+    """What a checkpoint, a plan and a weights file keep of a recipe is the whole of it."""
+    for name in recipe_names():
+        recipe = get_recipe(name)
+        assert parse_recipe(asdict(recipe), origin="here") == recipe
+
+
+@pytest.mark.parametrize("path", ["stepz", "network.block", "stages.0.patches", "learning-rate"])
+def test_misspelled_entry_is_named(path):
+    with pytest.raises(UsageError, match=rf"f\.toml: .*{path.split('.')[-1]}: Unexpected keyword"):
+        parse_recipe(with_entry(path, 3), origin="f.toml")
+
+
+@pytest.mark.parametrize("path", ["steps", "network.blocks", "stages", "stages.0.batch", "stages.0.patch"])
+def test_missing_entry_is_named(path):
+    with pytest.raises(UsageError, match=rf"f\.toml: .*{path.split('.')[-1]}: "):
+        parse_recipe(without_entry(path), origin="f.toml")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("steps", "many"),
+        ("steps", 2.5),
+        ("learning_rate", [1]),
+        ("network.blocks", "deep"),
+        ("network.blocks", 8),
+        ("stages.0.batch", "two"),
+        ("optimizer", "sgd"),
+        ("distance", "l3"),
+        ("seed", "luck"),
+    ],
+)
+def test_mistyped_entry_is_named(path, value):
+    with pytest.raises(UsageError, match=rf"f\.toml: .*{path.split('.')[-1]}: ") as caught:
+        parse_recipe(with_entry(path, value), origin="f.toml")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_values_that_cannot_work_are_named_in_a_file_too():
+    with pytest.raises(UsageError, match=r"f\.toml: .*must be at least 1"):
+        parse_recipe(with_entry("warmup_steps", 0), origin="f.toml")
+
+
+def test_without_pydantic_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'hcd\[train\]'"):
+        get_recipe("irn-x4")
 
 
 def test_recipe_is_frozen(recipe):
@@ -33,29 +143,84 @@ def test_recipe_is_frozen(recipe):
 
 @pytest.mark.parametrize(("blocks", "scale"), [((1,), 2), ((2, 3), 4), ((1, 1, 1), 8)])
 def test_scale_follows_the_blocks(recipe, blocks, scale):
-    assert replace(recipe, blocks=blocks).scale == scale
+    assert replace(recipe, network=IRNNetwork(blocks=blocks)).scale == scale
+
+
+@pytest.mark.parametrize("blocks", [(), (2, 0), (-1,)])
+def test_levels_without_couplings(blocks):
+    with pytest.raises(UsageError, match="blocks"):
+        IRNNetwork(blocks=blocks)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"blocks": ()}, "blocks"),
-        ({"blocks": (2, 0)}, "blocks"),
-        ({"blocks": (-1,)}, "blocks"),
-        ({"patch": 17}, "patch 17"),
-        ({"patch": 0}, "patch 0"),
-        ({"batch": 0}, "batch 0"),
+        ({"stages": (Stage(batch=2, patch=17),)}, "patch 17"),
+        ({"stages": (Stage(batch=2, patch=0),)}, "patch"),
+        ({"stages": (Stage(batch=0, patch=16),)}, "batch"),
+        ({"stages": (Stage(batch=2, patch=16, share=1.5), Stage(batch=2, patch=16, share=-0.5))}, "share"),
         ({"steps": -1}, "steps -1"),
         ({"warmup_steps": 0}, "warmup_steps 0"),
     ],
 )
 def test_values_that_cannot_work(recipe, change, named):
-    with pytest.raises(UsageError, match=f"tiny: .*{named}"):
+    with pytest.raises(UsageError, match=f"recipe tiny: .*{named}"):
         replace(recipe, **change)
 
 
+@pytest.mark.parametrize("shares", [(), (0.5,), (0.5, 0.4), (0.5, 0.6), (1.0, 1.0)])
+def test_shares_add_up_to_one(recipe, shares):
+    stages = tuple(Stage(batch=1, patch=16, share=share) for share in shares)
+    with pytest.raises(UsageError, match="add up to 1"):
+        replace(recipe, stages=stages)
+
+
+def test_stages_follow_each_other(recipe):
+    first, second, third = (
+        Stage(batch=4, patch=16, share=0.5),
+        Stage(batch=2, patch=32, share=0.3),
+        Stage(batch=1, patch=64, share=0.2),
+    )
+    staged = replace(recipe, stages=(first, second, third), steps=10)
+    assert [staged.stage_at(step) for step in range(10)] == [first] * 5 + [second] * 3 + [third] * 2
+    assert staged.largest_patch == 64
+
+
+@given(
+    steps=st.integers(0, 60),
+    step=st.integers(0, 70),
+    weights=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    batches=st.lists(st.integers(1, 5), min_size=5, max_size=5),
+    sides=st.lists(st.integers(1, 5), min_size=5, max_size=5),
+)
+def test_pixels_are_those_of_the_stages_of_all_steps_before(steps, step, weights, batches, sides):
+    stages = tuple(
+        Stage(share=weight / sum(weights), batch=batch, patch=2 * side)
+        for weight, batch, side in zip(weights, batches, sides, strict=False)
+    )
+    recipe = replace(TINY, stages=stages, steps=steps)
+    seen = [recipe.stage_at(n) for n in range(min(step, steps))]
+    assert recipe.pixels(step) == sum(stage.batch * stage.patch**2 for stage in seen)
+
+
+@given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=5))
+def test_every_stage_gets_its_share_of_the_steps(weights):
+    stages = tuple(Stage(share=w / sum(weights), batch=1, patch=2 * (i + 1)) for i, w in enumerate(weights))
+    recipe = replace(TINY, stages=stages, steps=1000)
+    seen = [recipe.stage_at(step) for step in range(1000)]
+    for stage in stages:
+        assert seen.count(stage) == pytest.approx(1000 * stage.share, abs=1)
+
+
 def test_learning_rate_rises_then_falls_to_nothing():
-    recipe = Recipe(name="r", blocks=(1,), steps=1000, warmup_steps=100, learning_rate=0.5)
+    recipe = Recipe(
+        name="r",
+        network=IRNNetwork(blocks=(1,)),
+        stages=(Stage(batch=1, patch=16),),
+        steps=1000,
+        warmup_steps=100,
+        learning_rate=0.5,
+    )
     rates = [learning_rate(recipe, step) for step in range(1001)]
     assert rates[0] == pytest.approx(0.5 / 100)
     assert rates[49] == pytest.approx(0.25, rel=0.01)
