@@ -44,7 +44,7 @@ def torchrun(processes, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -11,7 +11,8 @@ import torch
 
 import hcd
 from hcd.errors import HcdError, TrainingError
-from hcd.train import Execution, IRNNetwork, Stage, train
+from hcd.train import Execution, IRNNetwork, Patches, Stage, train
+from hcd.train.recipe import HCFlowNetwork
 from tests.train.tiny import TINY
 from tests.train.weights import assert_same, assert_same_state, names
 
@@ -72,6 +73,21 @@ def test_whatever_the_recipe_says_is_resumed_bit_for_bit(recipe, patches, tmp_pa
     train(changed, patches, tmp_path / "parts")
     assert_same_state(tmp_path / "parts" / "tiny.checkpoint.pt", tmp_path / "whole" / "tiny.checkpoint.pt")
     assert_same(tmp_path / "parts" / "tiny.safetensors", tmp_path / "whole" / "tiny.safetensors")
+
+
+def test_hcflow_is_resumed_bit_for_bit(recipe, files, tmp_path):
+    """Some of its layers begin at the statistics of the first batch, which must not happen again."""
+    network = HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))
+    flow = replace(recipe, network=network, latent_std=1.0, lr_weight=0.05, latent_weight=1e-5, steps=3)
+    patches = Patches(files, scale=4, smallest=16)
+    train(flow, patches, tmp_path / "whole")
+    seen = []
+    for _ in range(3):
+        torch.manual_seed(99)
+        train(flow, patches, tmp_path / "parts", time_limit=1e-9, on_step=seen.append)
+    assert [progress.step for progress in seen] == [1, 2, 3]
+    assert_same_state(tmp_path / "parts" / "tiny.checkpoint.pt", tmp_path / "whole" / "tiny.checkpoint.pt")
+    assert hcd.load("hcflow-x4", weights=tmp_path / "parts" / "tiny.safetensors").latent == "zeros"
 
 
 def test_run_in_the_smallest_pieces_equals_the_uninterrupted_one(recipe, patches, tmp_path, uninterrupted):
