@@ -6,6 +6,7 @@ import pytest
 
 from hcd.zoo import model_entries, registry
 from tests.cli.checks import assert_one_line, objects
+from tests.zoo.packages import make_package
 
 
 def test_every_model_is_listed(hcd):
@@ -20,6 +21,22 @@ def test_json_lines(hcd):
     assert [model["name"] for model in models] == [entry.name for entry in model_entries()]
     assert all(set(model) == {"name", "scale", "weights", "state"} for model in models)
     assert {"name": "bicubic-x4", "scale": 4, "weights": "", "state": "needs no weights"} in models
+
+
+def test_models_of_other_packages_are_listed_without_their_code(hcd, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(make_package(tmp_path, "broken", "broken-x3 = broken:fails", "gone-x2 = nowhere:f"))
+    result = hcd("models")
+    assert result.exit_code == 0
+    assert [line.split() for line in result.stdout.splitlines()[-3:-1]] == [
+        ["broken-x3", "from", "broken", "1.0"],
+        ["gone-x2", "from", "broken", "1.0"],
+    ]
+    assert objects(hcd("models", "--json").stdout)[-1] == {
+        "name": "gone-x2",
+        "scale": None,
+        "weights": "",
+        "state": "from broken 1.0",
+    }
 
 
 def test_card_is_printed(hcd, tmp_path, monkeypatch):

@@ -133,7 +133,7 @@ class TestIsRefused:
         assert not (tmp_path / "out.safetensors").exists()
 
     def test_names_with_control_characters_are_escaped(self):
-        assert describe({"a\x1b[2J\n": torch.zeros(2)}) == r"it holds 1 tensors: a\x1b[2J\n (2,)"
+        assert describe({"a\x1b[2J\n": torch.zeros(2)}) == r"it holds 1 tensor: a\x1b[2J\n (2,)"
         assert describe({}) == "it holds no tensors"
 
     def test_a_network_with_a_tensor_missing(self, tmp_path):

@@ -1,4 +1,4 @@
-"""Every family of networks: its weights are told from others', checked tensor by tensor, and do what the network does."""
+"""Every family of networks: its weights are told from others', checked tensor by tensor, and compute the same."""
 
 from __future__ import annotations
 

@@ -7,47 +7,13 @@ import pytest
 import hcd
 from hcd.errors import ModelError, UsageError
 from hcd.zoo import get_entry, is_plugin, plugins
-
-MODULE = """
-from torch import Tensor
-from torch.nn import functional as F
-import hcd
-
-class Block(hcd.Rescaler):
-    def __init__(self, name="acme-x3"):
-        super().__init__(name=name, scale=3, weights_hash="0123456789abcdef")
-
-    def _downscale(self, hr: Tensor) -> Tensor:
-        return F.avg_pool2d(hr, 3)
-
-    def _upscale(self, lr: Tensor) -> Tensor:
-        return F.interpolate(lr, scale_factor=3, mode="nearest")
-
-def fails():
-    raise KeyError("no such thing\\nsecond line")
-
-def other():
-    return Block("another-name")
-
-def nothing():
-    return None
-"""
+from tests.zoo.packages import make_package
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """``install("acme", "acme-x3 = acme:Block")`` makes a package with that entry point."""
-
-    def write(package, *points, module=MODULE):
-        folder = tmp_path / package
-        info = folder / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[hcd.rescalers]\n" + "\n".join(points) + "\n")
-        (folder / f"{package}.py").write_text(module)
-        monkeypatch.syspath_prepend(folder)
-
-    return write
+    return lambda *package: monkeypatch.syspath_prepend(make_package(tmp_path, *package))
 
 
 def test_there_are_none_of_our_own():

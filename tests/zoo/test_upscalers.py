@@ -184,7 +184,7 @@ class TestIsRefused:
 
     def test_weights_or_a_latent_beside_it(self, save):
         path = save("Compact")
-        with pytest.raises(UsageError, match="brings its own weights; leave other.pth out"):
+        with pytest.raises(UsageError, match=r"brings its own weights; leave other\.pth out"):
             hcd.load(f"spandrel:{path}", weights="other.pth")
         with pytest.raises(UsageError, match="got latent 'gaussian:0', has only 'zeros'; leave it out"):
             hcd.load(f"spandrel:{path}", latent="gaussian:0")

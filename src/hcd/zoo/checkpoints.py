@@ -116,7 +116,8 @@ def encode_checkpoint(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 def describe(tensors: Mapping[str, Tensor]) -> str:
     """What a weights file looks like, for messages about files that fit nothing: number, some names and shapes."""
-    if not tensors:
-        return "it holds no tensors"
+    count = f"{len(tensors) or 'no'} tensor{'' if len(tensors) == 1 else 's'}"
     shown = [printable(f"{key} {tuple(tensor.shape)}") for key, tensor in itertools.islice(tensors.items(), 4)]
-    return f"it holds {len(tensors)} tensors: {', '.join(shown)}{', …' if len(tensors) > len(shown) else ''}"
+    if len(tensors) > len(shown):
+        shown.append("…")
+    return f"it holds {count}{': ' if shown else ''}{', '.join(shown)}"
