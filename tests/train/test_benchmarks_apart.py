@@ -14,6 +14,7 @@ from tests.train.overlap import KnownPictures, read_gray
 
 COPY = 0.8  # agreement from which on two pictures share a region; strangers stay below 0.75
 PLANTED = 8
+KNOWN = {("bsds/302003.jpg", "Set5/img_005.png")}
 BENCHMARKS = ("Set5", "Set14", "BSD100")
 
 
@@ -38,9 +39,8 @@ def benchmark_pictures(benchmarks_folder):
     }
 
 
-@pytest.fixture(scope="module")
-def matches(benchmarks_folder, benchmark_pictures):
-    """Closest matches of all training pictures, with some copies planted among them."""
+def test_no_benchmark_picture_is_trained_on(benchmarks_folder, benchmark_pictures):
+    """Copies that are planted among the training pictures are found; others there may not be."""
     folder = benchmarks_folder.parent / "train"
     if not folder.is_dir():
         pytest.skip(f"training data not found: {folder} is no folder; set HCD_DATA")
@@ -48,27 +48,16 @@ def matches(benchmarks_folder, benchmark_pictures):
     names = rng.choice(sorted(benchmark_pictures), PLANTED, replace=False)
     pictures = [(f"copy of {name}", half_size_crop(benchmark_pictures[name], rng)) for name in names]
     pictures += [(str(file.relative_to(folder)), read_gray(file)) for file in picture_files([folder])]
-    return KnownPictures(benchmark_pictures).matches(pictures)
+    matches = KnownPictures(benchmark_pictures).matches(pictures)
 
-
-def test_planted_copies_are_found(matches):
-    planted = [match for match in matches if match.picture.startswith("copy of ")]
-    assert len(planted) == PLANTED
-    for match in planted:
-        assert match.picture == f"copy of {match.known}"
-        assert match.agreement > COPY
-
-
-@pytest.mark.xfail(reason="bsds/302003.jpg is the woman of Set5, and is not left out of the training yet")
-def test_no_benchmark_picture_is_trained_on(matches):
-    copies = [match for match in matches if match.agreement > COPY and not match.picture.startswith("copy of ")]
-    assert copies == []
-
-
-def test_strangers_stay_far_from_copies(matches):
-    """So that the line between them is no matter of taste."""
-    assert len(matches) > 1000
-    assert sum(0.75 < match.agreement < COPY for match in matches if not match.picture.startswith("copy of ")) == 0
+    copies = {(match.picture, match.known) for match in matches if match.agreement > COPY}
+    planted = {(f"copy of {name}", name) for name in names}
+    assert planted <= copies
+    # The line between copies and strangers is no matter of taste: nothing is near it.
+    assert [match for match in matches if COPY - 0.05 < match.agreement <= COPY] == []
+    if copies - planted == KNOWN:
+        pytest.xfail("a photograph of BSDS500 is the woman of Set5, and training does not leave it out yet")
+    assert copies == planted
 
 
 def test_pictures_that_two_benchmarks_share_are_found(benchmark_pictures):
