@@ -82,6 +82,12 @@ class TestWhatTheUpscalerSees:
         assert torch.equal(model.upscale(lr), 0.5 * Repeat(2)(lr))
 
 
+def test_an_upscaler_of_another_scale():
+    model = FixedKernelRescaler(Repeat(4), 2, name="repeat-x2")
+    with pytest.raises(ShapeError, match=r"made \(1, 3, 16, 20\) of \(1, 3, 4, 5\), needs \(1, 3, 8, 10\) at scale 2"):
+        model.upscale(random_picture(1, 3, 4, 5))
+
+
 class TestPrecision:
     def test_single_and_double_by_default(self):
         model = FixedKernelRescaler(nn.Upsample(scale_factor=2), 2, name="nearest-x2")

@@ -8,8 +8,10 @@ from safetensors.torch import save_file
 
 import hcd
 from hcd.errors import ModelError, UsageError, WeightsError
-from hcd.zoo import FAMILIES, get_entry, model_entries
+from hcd.zoo import FAMILIES, convert, get_entry, model_entries
 from hcd.zoo.grain_files import write_grain_folder
+from tests import golden as gold
+from tests.nets import hcflow_samples
 from tests.zoo.samples import NAMES, make_net, tensors_of
 
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -152,6 +154,24 @@ class TestGrainFolder:
     def test_an_empty_folder(self, tmp_path):
         with pytest.raises(WeightsError, match=r"lacks invRRDB_model\.pt, codeStyleGAN_model\.pt"):
             hcd.load("grain-x16", weights=tmp_path)
+
+
+class TestGoldenHCFlow:
+    """From an official file and from what it is converted to."""
+
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    def test_outputs(self, golden, tmp_path, prefix):
+        path, converted = tmp_path / "HCFlow.pth", tmp_path / "hcflow.safetensors"
+        state = hcflow_samples.golden_state_dict(golden)
+        torch.save({prefix + name: tensor for name, tensor in state.items()}, path)
+        convert(path, converted)
+        arrays = gold.arrays(golden, "hcflow_x4")
+        for weights in (path, converted):
+            model = hcd.load("hcflow-x4", weights=weights)
+            lr = model.downscale(gold.picture(arrays["a_hr_u8"]))
+            hr = model.upscale(gold.picture(arrays["a_lr_u8"]))
+            assert float((lr - gold.batch(arrays["a_lr_noclamp"])).abs().max()) < 5e-5
+            assert float((hr - gold.batch(arrays["a_up_eps0_noclamp"])).abs().max()) < 5e-5
 
 
 class TestOfficialRLFN:

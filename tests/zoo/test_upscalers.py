@@ -168,6 +168,13 @@ class TestIsRefused:
         torch.save(content, tmp_path / "x.pth")
         self.refused(tmp_path / "x.pth", "holds no named tensors")
 
+    def test_numbers_that_are_none(self, save):
+        path = save("Compact")
+        state = torch.load(path)
+        state["body.0.weight"][0, 0, 0, 0] = float("nan")
+        torch.save(state, path)
+        self.refused(path, r"body\.0\.weight: holds numbers that are not finite")
+
     def test_absent(self, tmp_path):
         self.refused(tmp_path / "absent.pth", "no such weights file")
 

@@ -105,6 +105,12 @@ class FixedKernelRescaler(Rescaler):
             lr = _extend(lr, rows, columns)
         white = self._white * lr
         hr: Tensor = self.upscaler(white) if self._call is None else self._call(self.upscaler, white)
+        wanted = (*lr.shape[:-2], rows * self.scale, columns * self.scale)
+        if hr.shape != wanted:
+            raise ShapeError(
+                f"upscale: the upscaler of '{self.name}' made {tuple(hr.shape)} of {tuple(lr.shape)}, needs {wanted} "
+                f"at scale {self.scale}; give the scale that it has"
+            )
         return hr[..., : height * self.scale, : width * self.scale] / self._white
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hcd.errors import MissingDependencyError, WeightsError
+from hcd.errors import MissingDependencyError, WeightsError, printable
 from hcd.rescaler import FixedKernelRescaler, SizeRequirement
 from hcd.zoo.checkpoints import describe, hash_file, read_content
 from hcd.zoo.torchvision_operators import import_torchvision
@@ -71,8 +71,8 @@ def load_upscaler(path: Path) -> FixedKernelRescaler:
         weights_hash=weights_hash,
         size=SizeRequirement(minimum=size.minimum, multiple_of=size.multiple_of, square=size.square),
         precisions=tuple(precisions),
-        # The descriptor's own call clamps, in place and without gradients.
-        call=model._call_fn,
+        # Called as the descriptor does, which itself would clamp the result and cut the gradient off.
+        call=getattr(model, "_call_fn", None),
     )
 
 
@@ -92,6 +92,9 @@ def _read(path: Path) -> dict[str, Any]:
     content, _ = read_content(path)
     if not isinstance(content, dict) or not _tensors(content):
         raise WeightsError(f"{path}: holds no named tensors; give a .safetensors file or a pickled state_dict")
+    for key, tensor in _tensors(content).items():
+        if not tensor.isfinite().all():
+            raise WeightsError(f"{path}: {printable(key)}: holds numbers that are not finite; get the file again")
     return content
 
 
