@@ -143,6 +143,12 @@ class TestIsRefused:
         with pytest.raises(WeightsError, match=r"rlfn\.pth: conv_2\.bias: found nothing, an RLFN of 2 blocks"):
             convert(tmp_path / "rlfn.pth", tmp_path / "out.safetensors")
 
+    def test_a_size_beyond_all_bounds(self, tmp_path):
+        tensors = {f"operations.{i}.haar_weights": torch.zeros(1) for i in range(60)}
+        torch.save(tensors, tmp_path / "huge.pth")
+        with pytest.raises(WeightsError, match=r"huge\.pth: claims to be an IRN of blocks \(0, 0, .*cannot be built"):
+            convert(tmp_path / "huge.pth", tmp_path / "out.safetensors")
+
     def test_a_pickle_that_would_execute_code(self, tmp_path):
         class Trap:
             def __reduce__(self):

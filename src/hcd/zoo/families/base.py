@@ -113,11 +113,14 @@ class Family(ABC):
         """Compare every tensor with a network of that layout; returns the names in the network's own order.
 
         Raises:
-            WeightsError: a tensor is missing, has another shape, or is none of such a network.
+            WeightsError: a tensor is missing, has another shape, or is none of such a network, or there can be none.
         """
         # On a device without memory: a file's names may claim any size.
-        with torch.device("meta"):
-            expected = layout.build().state_dict()
+        try:
+            with torch.device("meta"):
+                expected = layout.build().state_dict()
+        except Exception as error:  # of sizes beyond what PyTorch counts
+            raise WeightsError(f"{checkpoint.path}: claims to be {layout.text}, which cannot be built") from error
         for key, tensor in expected.items():
             got = checkpoint.tensors.get(key)
             if got is None or got.shape != tensor.shape:
