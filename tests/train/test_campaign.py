@@ -204,12 +204,6 @@ def test_campaign_leaves_weights_log_and_nothing_else(tmp_path, files):
     assert log[-1]["loss"] == seen[-1].loss
 
 
-def test_campaign_trains_on_everything_where_others_validate(tmp_path, files):
-    reports = []
-    run_campaign(files, tmp_path, plan=PLAN, validation_files=files[:1], report=reports.append)
-    assert reports[0].startswith("4 pictures")
-
-
 def test_campaign_in_pieces_ends_as_the_whole(tmp_path, files):
     whole = run_campaign(files, tmp_path / "whole", plan=PLAN)
     # No time is left once the pictures are read; then there is.

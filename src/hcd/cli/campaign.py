@@ -39,6 +39,7 @@ def command(
     import time as clock
 
     from hcd.cli.training import training_progress
+    from hcd.errors import UsageError
     from hcd.files import write_atomically
     from hcd.train import (
         least_trained,
@@ -57,6 +58,8 @@ def command(
     kept = out / "campaign.json"
     if kept.exists():
         plan = read_plan(kept, device=device)
+        if recipe not in (None, plan.recipe.name):
+            raise UsageError(f"{kept}: is a campaign for {plan.recipe.name}, not {recipe}; choose another folder")
     else:
         plan = make_plan(recipe or least_trained(), seconds=time, device=device, report=click.echo)
         write_plan(kept, plan)

@@ -29,8 +29,9 @@ def command(weights: Path, results: tuple[tuple[str, Path], ...], note: str) -> 
     for name, file in results:
         try:
             # Presets of one set may have been measured in several runs.
-            figures.setdefault(name, {}).update(json.loads(file.read_text("utf-8"))["mean"])
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            means = json.loads(file.read_text("utf-8"))["mean"]
+            figures.setdefault(name, {}).update({preset: dict(mean) for preset, mean in means.items()})
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UsageError(f"{file}: is no result of 'hcd evaluate --json' ({error})") from error
     card = weights.with_suffix(".md")
     write_atomically(card, render_card(weights, figures=figures, note=note).encode())

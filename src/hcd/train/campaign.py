@@ -74,7 +74,7 @@ def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str],
         recipe = replace(recipe, start=name)
     kind = device.split(":")[0]
     first = recipe.stages[0].batch
-    batches = tuple(max(1, round(n * first)) for n in _BATCHES[kind])
+    batches = tuple(max(1, round(n * first)) for n in _BATCHES.get(kind, (1,)))
     speed = fastest(recipe, device, batches=batches, report=report)
     return _fit(recipe, speed, seconds, matrix_peak(device))
 
@@ -108,14 +108,16 @@ def run_campaign(
     """
     began = time.monotonic()
     recipe, device = plan.recipe, plan.execution.device
-    held_out = set() if validation_files else set(files[:: min(_HELD_OUT, len(files))])
+    checks = set(validation_files or files[:: min(_HELD_OUT, len(files))])
+    if checks >= set(files):
+        raise TrainingError(f"{len(files)} pictures: none is left to train on beside those to validate on; give more")
     patches = Patches(
-        [file for file in files if file not in held_out],
+        [file for file in files if file not in checks],
         scale=recipe.scale,
         smallest=recipe.largest_patch,
         device=device,
     )
-    validation = Validation(validation_files or sorted(held_out), scale=recipe.scale, device=device)
+    validation = Validation(sorted(checks), scale=recipe.scale, device=device)
     report(f"{len(patches)} pictures on {device} after {time.monotonic() - began:.0f} s")
     log = out / f"{recipe.name}.log.jsonl"
     lines = [log.read_text("utf-8")] if log.exists() else []
@@ -125,7 +127,8 @@ def run_campaign(
         nonlocal last
         if progress.seconds - last > 10 or progress.step == progress.steps:
             last = progress.seconds
-            lines.append(json.dumps(asdict(progress)) + "\n")
+            facts = {key: value if math.isfinite(value) else None for key, value in asdict(progress).items()}
+            lines.append(json.dumps(facts) + "\n")
         if on_step is not None:
             on_step(progress)
 
@@ -161,10 +164,17 @@ def read_plan(path: Path, *, device: str) -> Plan:
     try:
         entries = json.loads(path.read_text("utf-8"))
         recipe = parse_recipe(entries.pop("recipe"), origin=str(path))
-        execution = Execution(**{**entries.pop("execution"), "device": device})
-        return Plan(recipe=recipe, execution=execution, **entries)
+        flags = {name: _flag(value) for name, value in entries.pop("execution").items() if name != "device"}
+        numbers = {name: float(value) for name, value in entries.items()}
+        return Plan(recipe=recipe, execution=Execution(device=device, **flags), **numbers)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise TrainingError(f"{path}: is no plan of a campaign ({error}); move it away") from error
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
 
 
 def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from hcd.errors import WeightsError
 
@@ -54,7 +54,7 @@ def render_card(weights: Path, *, figures: Figures | None = None, note: str = ""
             f"| Machine | {facts['machine']} |",
             f"| Time | {facts['seconds']} s, those of its start not counted in |",
         ]
-    except (OSError, LookupError, ValueError, TypeError) as error:
+    except (OSError, LookupError, ValueError, TypeError, SafetensorError) as error:
         raise WeightsError(f"{weights}: says nothing of its training ({error}); give a file of hcd train") from error
     if note:
         lines += ["", note]
@@ -86,15 +86,23 @@ def _loss(recipe: Mapping[str, Any]) -> str:
     )
 
 
+def _number(means: Mapping[str, float | None], name: str, digits: int) -> str:
+    """A mean as text; what could not be measured, or is infinite (null in JSON), is a dash."""
+    value = means.get(name)
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def _table(name: str, figures: Figures, published: Mapping[str, str]) -> list[str]:
     presets = [preset for preset in _PRESETS if any(preset in means for means in figures.values())]
     head = ["PSNR-Y (dB) / SSIM-Y", *(f"`{p}`" for p in presets), "LR PSNR-Y: " + " / ".join(f"`{p}`" for p in presets)]
     rows = []
     for place, means in figures.items():
+        of = {preset: means.get(preset, {}) for preset in presets}
         shown = [
-            f"{means[p]['psnr_y']:.2f} / {means[p]['ssim_y']:.4f}" if p in means else "not measured" for p in presets
+            f"{_number(of[p], 'psnr_y', 2)} / {_number(of[p], 'ssim_y', 4)}" if of[p] else "not measured"
+            for p in presets
         ]
-        fidelity = " / ".join(f"{means[p]['lr_psnr']:.1f}" if p in means else "–" for p in presets)
+        fidelity = " / ".join(_number(of[p], "lr_psnr", 1) for p in presets)
         rows.append([place, *shown, fidelity, *([published.get(place, "–")] if published else [])])
     if published:
         head.append("published network, plain")

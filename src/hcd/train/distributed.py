@@ -32,7 +32,10 @@ class World:
 
     def share(self, round_trip: nn.Module) -> nn.Module:
         """The module with gradients averaged over all processes; itself where there is one process."""
-        return nn.parallel.DistributedDataParallel(round_trip) if self.size > 1 else round_trip
+        if self.size == 1:
+            return round_trip
+        # The only buffers are constants, the same everywhere.
+        return nn.parallel.DistributedDataParallel(round_trip, broadcast_buffers=False)
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so, so that all stop at the same step."""

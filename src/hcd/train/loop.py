@@ -140,16 +140,15 @@ class _Run:
     ) -> None:
         recipe, world = self.recipe, self.world
         device = torch.device(self.execution.device)
-        report_every = _REPORT_EVERY[device.type]
+        report_every = _REPORT_EVERY.get(device.type, 1)
         before, start = self.seconds, time.monotonic()
         saved = validated = start
-        first, patches_done, waited = self.step, 0, 0.0
+        patches_done, waited = 0, 0.0
         guard = _Guard(recipe.name, self.checkpoint)
         if validation is not None and world.leads:
             self.validation_psnr = validation(RoundTrip(self.ema))
-        while self.step < recipe.steps:
-            if (self.step - first) % report_every == 0 and world.any(self.seconds - before >= time_limit):
-                break
+        ended = self.step >= recipe.steps or world.any(time_limit <= 0)
+        while not ended:
             asked = time.monotonic()
             stage = recipe.stage_at(self.step)
             hr, bicubic = self.patches.batch(
@@ -164,13 +163,14 @@ class _Run:
             self.step += 1
             patches_done += stage.batch
             self._update_ema()
-            ends = self.step == recipe.steps
-            if self.step % report_every and not ends:
+            last = self.step == recipe.steps
+            if self.step % report_every and not last:
                 continue
             loss = guard.check(measured, self.step - 1)
             now = time.monotonic()
             self.seconds = before + now - start
-            if validation is not None and world.leads and (ends or now - validated > validate_every):
+            ended = last or world.any(self.seconds - before >= time_limit)
+            if validation is not None and world.leads and (ended or now - validated > validate_every):
                 self.validation_psnr = validation(RoundTrip(self.ema))
                 validated = time.monotonic()
             if world.leads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,24 @@ from hcd.errors import MissingDependencyError, UsageError, unknown_name
 _SHIPPED = Path(__file__).parent / "recipes"
 # How pydantic reads these records: an entry that they do not have is an error, not a silence.
 _STRICT = {"extra": "forbid"}
+
+
+_RANGES = {
+    "steps": (0, math.inf),
+    "warmup_steps": (1, math.inf),
+    "learning_rate": (0, 1),
+    "weight_decay": (0, 1),
+    "gradient_clip": (0, math.inf),
+    "ema_decay": (0, 1),
+    "charbonnier_epsilon": (0, 1),
+    "hr_weight": (0, math.inf),
+    "lr_weight": (0, math.inf),
+    "latent_weight": (0, math.inf),
+    "latent_std": (0, math.inf),
+    "bfloat16_share": (0, 1),
+    "published_pixels": (0, math.inf),
+    "seed": (0, 2**32 - 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +58,14 @@ class HCFlowNetwork:
     family: Literal["hcflow"] = "hcflow"
     steps: tuple[int, ...] = (8, 8)
     conditional_steps: tuple[int, ...] = (6, 6)
+
+    def __post_init__(self) -> None:
+        steps = (*self.steps, *self.conditional_steps)
+        if not self.steps or len(self.steps) != len(self.conditional_steps) or min(steps) < 1:
+            raise UsageError(
+                f"network: steps {self.steps}, conditional_steps {self.conditional_steps} need at least one step each "
+                "on the same levels"
+            )
 
     @property
     def scale(self) -> int:
@@ -137,13 +164,15 @@ class Recipe:
         return total
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("warmup_steps", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"recipe {self.name}: {name} {getattr(self, name)} must be at least {least}")
-        if not self.stages or abs(sum(stage.share for stage in self.stages) - 1) > 1e-6:
+        for name, (least, most) in _RANGES.items():
+            # A NaN is in no range.
+            if not least <= getattr(self, name) <= most:
+                ends = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+                raise UsageError(f"recipe {self.name}: {name} {getattr(self, name)} must be {ends}")
+        if not self.stages or not abs(sum(stage.share for stage in self.stages) - 1) <= 1e-6:
             raise UsageError(f"recipe {self.name}: the shares of its stages must add up to 1")
         for stage in self.stages:
-            if min(stage.batch, stage.patch) < 1 or stage.share <= 0:
+            if min(stage.batch, stage.patch) < 1 or not stage.share > 0:
                 raise UsageError(
                     f"recipe {self.name}: a stage needs a share above 0, a batch and a patch of at least 1"
                 )
@@ -185,8 +214,25 @@ def parse_recipe(entries: dict[str, Any], *, origin: str) -> Recipe:
     except ImportError as error:
         raise MissingDependencyError("recipes need pydantic; install it with: pip install 'hcd[train]'") from error
     try:
+        network = entries.get("network")
+        if isinstance(network, dict) and network.get("family") not in _FAMILIES:
+            raise UsageError(
+                f"{origin}: network.family: is {network.get('family')!r}, needs to be {' or '.join(_FAMILIES)}"
+            )
         return TypeAdapter(Recipe).validate_python(entries)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise UsageError(f"{origin}: {where}: {first['msg']}") from error
+        first = _telling(error.errors(), entries)
+        where = ".".join(str(part) for part in first["loc"] if part not in _FAMILIES.values())
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"{origin}: {where}: {reason}" if where else f"{origin}: {reason}") from error
+
+
+_FAMILIES = {"irn": "IRNNetwork", "hcflow": "HCFlowNetwork"}
+
+
+def _telling(errors: list[Any], entries: dict[str, Any]) -> Any:
+    """The first error that counts: of a network, those of the family that the entries name."""
+    network = entries.get("network")
+    family = network["family"] if isinstance(network, dict) else ""
+    others = set(_FAMILIES.values()) - {_FAMILIES.get(family, "")}
+    return next((error for error in errors if not others & set(error["loc"])), errors[0])

@@ -119,7 +119,7 @@ def _ways(device: str) -> Iterator[Execution]:
 
 
 def _pixels_per_second(recipe: Recipe, execution: Execution, stage: Stage) -> float:
-    kind = torch.device(execution.device).type
+    kind = "cuda" if torch.device(execution.device).type == "cuda" else "cpu"
     net = build_network(recipe)
     net.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, net, execution)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 from hcd.errors import WeightsError
 from hcd.files import write_atomically
 from hcd.nets.grain import GRAIN, GRAINConfig
-from hcd.zoo.checkpoints import Checkpoint
+from hcd.zoo.checkpoints import Checkpoint, read_content
 
 _GENERATOR = "stylegan2-ffhq-config-f.pt"
 # Each file, the prefix that its names have here, and its number among the four where the authors number them.
@@ -142,14 +141,7 @@ def _read_parts(folder: Path) -> list[tuple[Path, str, dict[str, Tensor]]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            # It warns of pickle protocols and storages that official files have; what fits is checked later.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}); get the file again") from error
+    content, _ = read_content(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, needs a dictionary of tensors")
     return content
