@@ -28,7 +28,9 @@ def model_options(default: str | None) -> Callable[[F], F]:
             command
         )
         weights = click.option(
-            "--weights", type=click.Path(path_type=Path), help="Weights file of that model, .safetensors or .pth; for GRAIN the folder of the official files."
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="Weights of that model: a .safetensors or .pth file; for GRAIN the folder of the official files.",
         )
         command = weights(command)
         return click.option("--model", default=default, help=f"Model name, see 'hcd models'. Default: {shown}.")(
