@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import ctypes
 import itertools
 import math
 import os
@@ -18,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hcd.collab.objective import Reconstruction
 from hcd.errors import PictureTooLargeError
 from hcd.rescaler import Rescaler, TiledRescaler, reach_of
+from hcd.rescaler.reach import LARGEST_PIECE, SMALLEST_PIECE
 
 _GIB = 2**30
 # Beside the tensors that are counted: working buffers of convolutions, and what the allocator does not give back.
@@ -26,6 +29,10 @@ _MARGIN = 1.3
 _SHARE = 0.75
 # LR-sized tensors that a solver keeps, and HR-sized ones that an HR stage works with.
 _LR_TENSORS, _HR_TENSORS = 32, 8
+# A process takes some bytes more in one run than in another: what the least is said to be leaves room for that.
+_SLACK = 8 * 2**20
+# What measuring how far a model looks may take, where that suffices.
+_MEASURING = 2**27
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -83,18 +90,32 @@ def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: flo
             f"{width}×{height} pixels need {_gib(kept + _MARGIN * whole)} of memory with these settings, "
             f"{_gib(spare)} are left for them; give more, or use preset plain"
         )
-    halo = reach_of(model)
+    scale = model.scale
+    # In bytes per LR pixel. How far the model looks is measured with a gradient.
+    per_pixel *= _MARGIN * scale**2
+    measuring = _MARGIN * scale**2 * _bytes_per_pixel(_solve_lr, hr, model)
+    side = min(max(SMALLEST_PIECE, math.isqrt(int(_MEASURING / measuring))), LARGEST_PIECE)
+    halo = reach_of(model, side=side)
     least = 3 * halo + 1
-    window = math.isqrt(max(0, int((spare - kept) / (_MARGIN * per_pixel)))) // model.scale
-    if window < least:
-        needed = kept + _MARGIN * per_pixel * (least * model.scale) ** 2 - spare
-        total = memory + needed if memory is not None else None
-        remedy = f"allow at least {_gib(total, up=True)}" if total is not None else f"free {_gib(needed, up=True)} more"
+    short, long = sorted((-(-height // scale), -(-width // scale)))
+    # Windows end at the picture's borders: those of a narrow picture are longer.
+    area = (spare - kept) / per_pixel
+    smallest = min(least, short) * min(least, long)
+    measured = measuring * max(least, side) ** 2
+    needed = max(measured, kept + per_pixel * smallest)
+    if area < smallest or spare < measured:
+        missing = needed - spare + _SLACK
+        remedy = f"free {_gib(missing, up=True)} more"
+        if memory is not None:
+            remedy = f"allow at least {_gib(memory + missing, up=True)}"
         raise PictureTooLargeError(
             f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
             f"in tiles; {remedy}, or shrink the picture"
         )
-    return TiledRescaler(model, window=window, halo=halo)
+    window = max(least, math.isqrt(int(area)), int(area) // short)
+    # Tiles of different sizes leave holes in the heap, which would grow with their number.
+    before_tile = _give_back if hr.device.type == "cpu" else lambda: None
+    return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
 
 
 def _gib(size: float, *, up: bool = False) -> str:
@@ -170,7 +191,14 @@ def _spare(device: torch.device, memory: int | None) -> float:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return _SHARE * free if memory is None else memory - torch.cuda.memory_allocated(device)
+    _give_back()
     return _SHARE * _available() if memory is None else memory - _resident()
+
+
+def _give_back() -> None:
+    """Hand the system what the allocator keeps of freed memory, lest it be counted as taken; where it knows how."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _available() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 from torch import Tensor
@@ -21,12 +22,15 @@ class TiledRescaler(Rescaler):
         inner: a rescaler without a fixed size; name, scale, weights and latent are its own.
         window: largest side of a window in LR pixels, above ``2 · halo``.
         halo: LR pixels around a tile that are computed and not kept.
+        before_tile: called before every tile is computed, in either direction.
 
     Raises:
         UsageError: the window leaves no core, or the rescaler has a fixed size.
     """
 
-    def __init__(self, inner: Rescaler, *, window: int, halo: int) -> None:
+    def __init__(
+        self, inner: Rescaler, *, window: int, halo: int, before_tile: Callable[[], None] = lambda: None
+    ) -> None:
         if inner.hr_size is not None:
             raise UsageError(f"'{inner.name}' takes pictures of one size alone, which cannot be tiled")
         if window <= 2 * halo:
@@ -34,6 +38,7 @@ class TiledRescaler(Rescaler):
         super().__init__(name=inner.name, scale=inner.scale, weights_hash=inner.weights_hash, latent=inner.latent)
         self.inner = inner
         self.window, self.halo = window, halo
+        self._before_tile = before_tile
 
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of an LR picture of this size."""
@@ -57,12 +62,15 @@ class TiledRescaler(Rescaler):
 
     def _downscale(self, hr: Tensor) -> Tensor:
         height, width = (side // self.scale for side in hr.shape[-2:])
-        return map_tiles(
-            lambda piece, tile: self.inner.downscale(piece), hr, self.tiles(height, width), scale_in=self.scale
-        )
+        return map_tiles(self._reduce, hr, self.tiles(height, width), scale_in=self.scale)
 
     def _upscale(self, lr: Tensor) -> Tensor:
         return map_tiles(self._restore, lr, self.tiles(*lr.shape[-2:]), scale_out=self.scale)
 
+    def _reduce(self, piece: Tensor, tile: Tile) -> Tensor:
+        self._before_tile()
+        return self.inner.downscale(piece)
+
     def _restore(self, piece: Tensor, tile: Tile) -> Tensor:
+        self._before_tile()
         return self.inner.upscale(piece, top=tile.window_top, left=tile.window_left)
