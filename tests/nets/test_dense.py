@@ -1,0 +1,94 @@
+"""Dense blocks: the gradient through frozen ones is autograd's, at a fraction of what autograd keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hcd.nets.dense import RRDB, DenseBlock, ResidualDenseBlock
+
+BLOCKS = {
+    "dense": lambda: DenseBlock(3, 9, growth=4),
+    "four convolutions": lambda: DenseBlock(6, 2, growth=4, convs=4),
+    "one convolution": lambda: DenseBlock(3, 3, convs=1),
+    "residual": lambda: ResidualDenseBlock(6, growth=4),
+    "RRDB": lambda: RRDB(6, growth=4, blocks=2),
+}
+
+
+@pytest.fixture(params=BLOCKS)
+def block(request):
+    torch.manual_seed(0)
+    made = BLOCKS[request.param]().double()
+    for parameter in made.parameters():  # the last convolution starts at zero
+        torch.nn.init.normal_(parameter, std=0.2)
+    return made
+
+
+def picture_for(block):
+    channels = next(block.parameters()).shape[1]
+    return torch.randn(2, channels, 5, 7, dtype=torch.double, requires_grad=True)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["rows", "channels last"])
+def test_frozen_gradient_is_that_of_autograd(block, layout):
+    block.to(memory_format=layout)
+    x = picture_for(block)
+    expected = block(x)
+    probe = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad(expected, x, probe)
+    block.requires_grad_(False)
+    result = block(x)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(result, x, probe)[0], gradient, rtol=1e-10, atol=1e-10)
+
+
+def test_frozen_gradient_is_that_of_finite_differences(block):
+    assert torch.autograd.gradcheck(block.requires_grad_(False), picture_for(block))
+
+
+def kept_bytes(block, x):
+    """Bytes that the graph holds on to, weights aside."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = block(x)
+    assert result.requires_grad
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+def test_frozen_block_keeps_one_byte_per_inner_value():
+    block, x = DenseBlock(3, 9, growth=32), torch.randn(1, 3, 8, 8, requires_grad=True)
+    trained = kept_bytes(block, x)
+    assert kept_bytes(block.requires_grad_(False), x) == 4 * 32 * 8 * 8
+    assert trained > 12 * 4 * 32 * 8 * 8
+
+
+def test_weights_that_train_still_get_gradients():
+    block = DenseBlock(3, 9, growth=4)
+    block.conv1.requires_grad_(False)
+    block(torch.randn(1, 3, 8, 8, requires_grad=True)).sum().backward()
+    assert block.conv2.weight.grad is not None
+
+
+def test_a_second_derivative_is_refused_not_wrong():
+    block = DenseBlock(3, 9, growth=4).requires_grad_(False)
+    x = torch.randn(1, 3, 8, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_autocast_is_left_to_autograd():
+    block = DenseBlock(3, 9, growth=4).requires_grad_(False)
+    x = torch.randn(1, 3, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = block(x)
+    assert result.dtype == torch.bfloat16
+    (gradient,) = torch.autograd.grad(result.float().sum(), x)
+    assert gradient.dtype == torch.float32
