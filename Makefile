@@ -22,8 +22,9 @@ check: $(VENV)/dev.stamp ## formatting, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-bench: $(VENV)/dev.stamp ## gain and cost of every preset against the published scheme, in one run
+bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, and of one gradient evaluation
 	$(BIN)/python benchmarks/presets.py
+	$(BIN)/python benchmarks/evaluations.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) hcd-demo build src/*.egg-info
