@@ -92,3 +92,10 @@ def test_autocast_is_left_to_autograd():
     assert result.dtype == torch.bfloat16
     (gradient,) = torch.autograd.grad(result.float().sum(), x)
     assert gradient.dtype == torch.float32
+
+
+def test_memory_is_counted_where_tensors_have_no_contents():
+    with torch.device("meta"):
+        block = DenseBlock(3, 9, growth=4).requires_grad_(False)
+        x = torch.randn(1, 3, 8, 8, requires_grad=True)
+    assert torch.autograd.grad(block(x).sum(), x)[0].shape == x.shape

@@ -157,30 +157,28 @@ def _bytes_per_pixel(work: Work, hr: Tensor, model: Rescaler) -> float:
     counted = _COUNTED.setdefault(model, {})
     if work not in counted:
         side = max(_PIECE, 8 * model.scale)
-        counted[work] = _bytes_at_once(work, hr.new_empty(()).expand(1, 3, side, side), model) / side**2
+        piece = hr.new_empty(()).expand(1, 3, side, side)
+        try:
+            size = _bytes_at_once(work, piece, model)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError):
+            # A model of somebody else's, whose code asks for contents.
+            size = _bytes_at_once(work, piece, model, device=hr.device)
+        counted[work] = size / side**2
     return counted[work]
 
 
-def _bytes_at_once(work: Work, hr: Tensor, model: Rescaler) -> int:
+def _bytes_at_once(work: Work, hr: Tensor, model: Rescaler, *, device: torch.device | str = "meta") -> int:
     """The most bytes that tensors take at any moment of some work, its backward pass included.
 
-    The work runs on PyTorch's ``meta`` device, where tensors have sizes and no contents; for a model whose code asks
-    for contents, with contents.
+    On PyTorch's ``meta`` device, tensors have sizes and no contents, so that counting takes no memory.
     """
-    try:
-        return _count(work, hr.shape, hr.dtype, "meta", model)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError):
-        return _count(work, hr.shape, hr.dtype, hr.device, model)
-
-
-def _count(work: Work, shape: Sequence[int], dtype: torch.dtype, device: torch.device | str, model: Rescaler) -> int:
     tensors = itertools.chain(model.parameters(), model.buffers())
     stands: dict[int, Any] = {id(tensor): tensor.detach().to(device) for tensor in tensors}
     ledger = _Ledger(given=stands.values())
     # What the memo holds is taken in place of its original.
     stand_in = copy.deepcopy(model, stands)
     with torch.inference_mode(False), torch.enable_grad(), ledger:
-        value, sample = work(stand_in, torch.zeros(shape, dtype=dtype, device=device))
+        value, sample = work(stand_in, torch.zeros(hr.shape, dtype=hr.dtype, device=device))
         if sample is not None:
             torch.autograd.grad(value, sample)
     return ledger.peak

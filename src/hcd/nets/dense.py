@@ -46,7 +46,7 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        if frozen and x.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type):
+        if frozen and x.requires_grad and torch.is_grad_enabled() and not _in_autocast(x):
             result: Tensor = _FrozenDense.apply(x, *self._weights())  # type: ignore[no-untyped-call]
             return result
         for name in self._inner:
@@ -58,6 +58,11 @@ class DenseBlock(nn.Module):
         """Weight and bias of every convolution, first to last."""
         convs = [getattr(self, name) for name in (*self._inner, self._last)]
         return [tensor for conv in convs for tensor in (conv.weight, conv.bias)]
+
+
+def _in_autocast(x: Tensor) -> bool:
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 class _FrozenDense(torch.autograd.Function):
