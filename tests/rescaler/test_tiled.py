@@ -119,11 +119,11 @@ def test_without_a_halo_there_are_seams():
     tiled, hr = TiledRescaler(model, window=6, halo=0), photo_of(model).requires_grad_()
     lr, wanted = tiled.downscale(hr), model.downscale(hr)
     assert (lr - wanted).abs().max() > QUARTER_LEVEL
-    assert relative_difference(gradient_of(lr, hr), gradient_of(wanted, hr)) > 0.05
+    assert relative_difference(gradient_of(lr, hr), gradient_of(wanted, hr)) > 0.01
     lr = wanted.detach().requires_grad_()
     restored, wanted = tiled.upscale(lr), model.upscale(lr)
     assert (restored - wanted).abs().max() > QUARTER_LEVEL
-    assert relative_difference(gradient_of(restored, lr), gradient_of(wanted, lr)) > 0.05
+    assert relative_difference(gradient_of(restored, lr), gradient_of(wanted, lr)) > 0.01
 
 
 def test_pictures_of_a_batch():

@@ -29,10 +29,12 @@ _MARGIN = 1.3
 _SHARE = 0.75
 # LR-sized tensors that a solver keeps, and HR-sized ones that an HR stage works with.
 _LR_TENSORS, _HR_TENSORS = 32, 8
+# The heap has holes where growing tensors followed each other, up to the size from which on each is mapped by itself.
+_HOLES = 48 * 2**20
 # A process takes some bytes more in one run than in another: what the least is said to be leaves room for that.
 _SLACK = 8 * 2**20
 # What measuring how far a model looks may take, where that suffices.
-_MEASURING = 2**27
+_MEASURING = 2**25
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -82,6 +84,7 @@ def fit_upscaling(lr: Tensor, model: Rescaler, *, memory: int | None = None) -> 
 
 def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: float, memory: int | None) -> Rescaler:
     spare = _spare(hr.device, memory)
+    kept += _HOLES
     if kept + _MARGIN * whole <= spare:
         return model
     height, width = hr.shape[-2:]
@@ -96,12 +99,14 @@ def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: flo
     measuring = _MARGIN * scale**2 * _bytes_per_pixel(_solve_lr, hr, model)
     side = min(max(SMALLEST_PIECE, math.isqrt(int(_MEASURING / measuring))), LARGEST_PIECE)
     halo = reach_of(model, side=side)
+    # Counted anew: the first convolutions of a process have loaded what all of them need.
+    spare = _spare(hr.device, memory)
     least = 3 * halo + 1
     short, long = sorted((-(-height // scale), -(-width // scale)))
     # Windows end at the picture's borders: those of a narrow picture are longer.
     area = (spare - kept) / per_pixel
     smallest = min(least, short) * min(least, long)
-    measured = measuring * max(least, side) ** 2
+    measured = _HOLES + measuring * max(least, side) ** 2
     needed = max(measured, kept + per_pixel * smallest)
     if area < smallest or spare < measured:
         missing = needed - spare + _SLACK
