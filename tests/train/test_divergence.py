@@ -59,8 +59,8 @@ def test_stopped_run_goes_on_from_there(recipe, patches, tmp_path):
 
 def test_loss_that_is_no_number_at_once_names_no_checkpoint(recipe, patches, tmp_path):
     """There is none yet, and a message must not send anybody to a file that is not there."""
-    with pytest.raises(TrainingError, match="loss nan at step 0; last good checkpoint: none") as caught:
-        train(replace(recipe, lr_weight=math.nan), patches, tmp_path)
+    with pytest.raises(TrainingError, match="loss inf at step 0; last good checkpoint: none") as caught:
+        train(replace(recipe, lr_weight=math.inf), patches, tmp_path)
     assert names(tmp_path) == []
     assert "tiny.checkpoint.pt" not in str(caught.value)
 
