@@ -35,6 +35,7 @@ _HOLES = 48 * 2**20
 _SLACK = 8 * 2**20
 # What measuring how far a model looks may take, where that suffices.
 _MEASURING = 2**25
+_STEP = 16  # LR pixels, of the side of windows
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -117,7 +118,9 @@ def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: flo
             f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
             f"in tiles; {remedy}, or shrink the picture"
         )
-    window = max(least, math.isqrt(int(area)), int(area) // short)
+    window = max(math.isqrt(int(area)), int(area) // short)
+    # In steps, so that a process that takes a little more in one run than in another cuts the same tiles.
+    window = max(least, window // _STEP * _STEP)
     # Tiles of different sizes leave holes in the heap, which would grow with their number.
     before_tile = _give_back if hr.device.type == "cpu" else lambda: None
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
