@@ -1,12 +1,14 @@
-"""Which input goes to which output."""
+"""Which input goes to which output, and what is left when someone interrupts."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from hcd.cli.batch import plan, run
+from hcd.cli.batch import interruptible, plan, run
 from hcd.errors import UsageError
 
 SUFFIXES = (".png", ".jpg")
@@ -76,3 +78,77 @@ def test_unexpected_error_spares_the_other_inputs(tmp_path, capsys):
     assert "1 of 2 inputs failed" in shown
     with pytest.raises(RuntimeError):
         run(pairs, work, debug=True)
+
+
+def test_interrupted_inputs_are_counted(tmp_path, capsys):
+    done = []
+    pairs = [(Path(f"{name}.png"), tmp_path / f"{name}.png") for name in "abc"]
+    with pytest.raises(SystemExit) as ended:
+        run(pairs, lambda source, target: done.append(source.name), debug=False, interrupted=lambda: done == ["a.png"])
+    assert ended.value.code == 1
+    assert done == ["a.png"]
+    assert capsys.readouterr().err == "interrupted: 2 of 3 inputs not done\n"
+
+
+def test_interrupted_after_the_last_input_all_is_done(tmp_path, capsys):
+    done = []
+    run([(Path("a.png"), tmp_path / "a.png")], lambda *_: done.append(1), debug=False, interrupted=lambda: bool(done))
+    assert done == [1]
+    assert capsys.readouterr().err == ""
+
+
+class TestInterruptible:
+    @pytest.fixture(autouse=True)
+    def handler(self):
+        """Whatever a test leaves behind, the next one has its own handler."""
+        before = signal.getsignal(signal.SIGINT)
+        yield before
+        signal.signal(signal.SIGINT, before)
+
+    def test_the_first_signal_is_noted(self, handler, capsys):
+        with interruptible() as interrupted:
+            assert not interrupted()
+            signal.raise_signal(signal.SIGINT)
+            assert interrupted()
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert len(shown.err.splitlines()) == 1
+        assert "press Ctrl-C again to stop at once" in shown.err
+
+    def test_the_second_signal_ends_it(self):
+        with interruptible() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupted()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    @pytest.mark.parametrize("error", [None, RuntimeError])
+    def test_the_handler_before_comes_back(self, handler, error):
+        try:
+            with interruptible():
+                assert signal.getsignal(signal.SIGINT) is not handler
+                if error is not None:
+                    raise error
+        except RuntimeError:
+            pass
+        assert signal.getsignal(signal.SIGINT) is handler
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    def test_every_use_begins_anew(self):
+        for _ in range(2):
+            with interruptible() as interrupted:
+                assert not interrupted()
+                signal.raise_signal(signal.SIGINT)
+
+    def test_outside_the_main_thread_nothing_is_caught(self):
+        answers = []
+
+        def use():
+            with interruptible() as interrupted:
+                answers.append(interrupted())
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+        assert answers == [False]

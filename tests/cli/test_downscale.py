@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+import sys
+
 import pytest
 from PIL import Image
 
+from hcd.collab import memory
 from hcd.image import read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
 
@@ -206,3 +213,126 @@ def test_source_is_left_as_it_was(hcd, photo_file, tmp_path):
     before = source.read_bytes()
     assert hcd("downscale", source, "-o", tmp_path, *PLAIN).exit_code == 0
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GiB", 4 * 2**30), ("900MiB", 900 * 2**20), ("1500000000", 1500000000), ("2.5gb", 2500000000), ("4 gib", 2**32)],
+)
+def test_memory_is_a_size(hcd, photo_file, tmp_path, monkeypatch, text, size):
+    limits = []
+    monkeypatch.setattr(memory, "_spare", lambda device, limit: limits.append(limit) or 2**40)
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "out", *FAST, "--memory", text)
+    assert result.exit_code == 0, result.output
+    assert set(limits) == {size}
+
+
+@pytest.mark.parametrize("text", ["much", "", "-1GiB", "0", "4PiB", "GiB", "nan", "infGiB", "1e999"])
+def test_memory_that_is_no_size(hcd, photo_file, tmp_path, text):
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "out", *FAST, "--memory", text)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "is no size; give bytes, or a number with MiB or GiB" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_names_the_least(hcd, photo_file, tmp_path):
+    source = photo_file(width=200, height=160)
+    arguments = ("downscale", source, "-o", tmp_path / "out", *FAST, "--memory")
+    result = hcd(*arguments, "10MiB")
+    assert_one_line(result, 1, source, "200×160 pixels do not fit", "shrink the picture")
+    assert not (tmp_path / "out").exists()
+    least = re.search(r"allow at least ([\d.]+) ?GiB", result.stderr)[1]
+    result = hcd(*arguments, f"{least}GiB")
+    assert result.exit_code == 0, result.output
+    assert read_lr(tmp_path / "out" / "photo.lr.png")[0].width == 100
+
+
+def test_little_memory_changes_no_file_by_more_than_rounding(hcd, photo_file, tmp_path, monkeypatch):
+    source = photo_file(width=200, height=160)
+    arguments = ("downscale", source, *FAST, "--json")
+    whole = objects(hcd(*arguments, "-o", tmp_path / "whole.png").stdout)[0]
+    # What is kept of the picture, and less than the whole.
+    small = memory._HOLES + memory._LR_TENSORS * 12 * 100 * 80 + 2**20
+    monkeypatch.setattr(memory, "_spare", lambda device, limit: small)
+    tiles = []
+    monkeypatch.setattr("hcd.cli.progress.SolveProgress.tile", lambda self, number, count: tiles.append(count))
+    tiled = objects(hcd(*arguments, "-o", tmp_path / "tiled.png").stdout)[0]
+    assert tiles[0] > 1
+    change = read_picture(tmp_path / "tiled.png").rgb - read_picture(tmp_path / "whole.png").rgb
+    assert (change * 255).round().abs().max() <= 1
+    assert tiled["psnr_rgb"] == pytest.approx(whole["psnr_rgb"], abs=0.01)
+
+
+# The command, which says when it evaluates and then waits for a line on standard input.
+WAITING = """
+import sys
+from hcd.cli.progress import SolveProgress
+
+def evaluation(self, entry):
+    print("evaluated", flush=True)
+    sys.stdin.readline()
+
+SolveProgress.evaluation = evaluation
+from hcd.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def interrupted(photo_file, tmp_path):
+    """``interrupted(2, "a.png", "b.png")`` sends a running command so many SIGINTs in its second evaluation."""
+
+    def run(signals, *names):
+        command = [sys.executable, "-c", WAITING, "downscale", *(photo_file(name) for name in names)]
+        command += ["-o", tmp_path / "out", *FAST]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+            try:
+                assert process.stdout.readline() == "evaluated\n"
+                process.stdin.write("\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == "evaluated\n"
+                process.send_signal(signal.SIGINT)
+                shown = process.stderr.readline()
+                if signals > 1:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                out, rest = process.communicate(timeout=120)
+            finally:
+                process.kill()
+        return process.returncode, out, shown + rest
+
+    return run
+
+
+def test_interrupted_once_the_best_so_far_is_written(interrupted, tmp_path):
+    code, out, shown = interrupted(1, "a.png", "b.png")
+    assert code == 1
+    assert files_in(tmp_path / "out") == ["a.lr.png"]
+    picture, info = read_lr(tmp_path / "out" / "a.lr.png")
+    assert (picture.width, picture.height, info.width) == (12, 10, 24)
+    assert "2 evaluations" in out
+    first, last = shown.splitlines()
+    assert first.startswith("Stopping with the best found so far")
+    assert last == "interrupted: 1 of 2 inputs not done"
+
+
+def test_interrupted_in_the_last_input_nothing_is_undone(interrupted, tmp_path):
+    code, out, shown = interrupted(1, "a.png")
+    assert code == 0
+    assert files_in(tmp_path / "out") == ["a.lr.png"]
+    assert "2 evaluations" in out
+    assert len(shown.splitlines()) == 1
+
+
+def test_interrupted_twice_nothing_is_written(interrupted, tmp_path):
+    code, out, shown = interrupted(2, "a.png", "b.png")
+    assert code == 1
+    assert files_in(tmp_path / "out") == []
+    assert out == ""
+    assert "Traceback" not in shown
+    assert "interrupted:" not in shown

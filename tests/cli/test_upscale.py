@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
 
+from hcd.collab import memory
 from hcd.image import encode, read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
 
@@ -167,3 +169,43 @@ def test_gray_picture_with_alpha_to_a_format_without(hcd, lr_file, tmp_path):
     result = hcd("upscale", lr_file, "-o", tmp_path / "big.bmp")
     assert result.exit_code == 0, result.output
     assert read_picture(tmp_path / "big.bmp").width == 24
+
+
+@pytest.fixture
+def larger_lr_file(tmp_path, hcd, photo_file):
+    """An LR file whose original has 400×320 pixels, made by bicubic-x2."""
+    path = tmp_path / "small" / "large.lr.png"
+    source = photo_file("large.png", width=400, height=320)
+    assert hcd("downscale", source, "-o", path, "--model", "bicubic-x2", "--preset", "plain").exit_code == 0
+    return path
+
+
+def test_too_little_memory_names_the_least(hcd, larger_lr_file, tmp_path):
+    result = hcd("upscale", larger_lr_file, "-o", tmp_path / "big.png", "--memory", "10MiB")
+    assert_one_line(result, 1, larger_lr_file, "400×320 pixels do not fit")
+    assert not (tmp_path / "big.png").exists()
+    least = re.search(r"allow at least ([\d.]+) ?GiB", result.stderr)[1]
+    result = hcd("upscale", larger_lr_file, "-o", tmp_path / "big.png", "--memory", f"{least}GiB")
+    assert result.exit_code == 0, result.output
+    assert read_picture(tmp_path / "big.png").width == 400
+
+
+def test_little_memory_changes_no_pixel_by_more_than_rounding(hcd, larger_lr_file, tmp_path, monkeypatch):
+    assert hcd("upscale", larger_lr_file, "-o", tmp_path / "whole.png").exit_code == 0
+    # What is kept of the picture, and less than the whole.
+    small = memory._HOLES + 36 * 400 * 320 + 2**20
+    monkeypatch.setattr(memory, "_spare", lambda device, limit: small)
+    tiles = []
+    tiled = memory.TiledRescaler
+    monkeypatch.setattr(memory, "TiledRescaler", lambda *args, **more: tiles.append(1) or tiled(*args, **more))
+    assert hcd("upscale", larger_lr_file, "-o", tmp_path / "tiled.png").exit_code == 0
+    assert tiles == [1]
+    change = read_picture(tmp_path / "tiled.png").rgb - read_picture(tmp_path / "whole.png").rgb
+    assert (change * 255).round().abs().max() <= 1
+
+
+def test_memory_that_is_no_size(hcd, lr_file, tmp_path):
+    result = hcd("upscale", lr_file, "-o", tmp_path / "big.png", "--memory", "much")
+    assert result.exit_code == 2
+    assert "is no size" in result.stderr
+    assert not (tmp_path / "big.png").exists()
