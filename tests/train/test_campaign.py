@@ -66,12 +66,15 @@ def plan_for(seconds, name="irn-x2"):
         ({"irn-x2": 1, "irn-x4": 3, "irn-x8": 4, "hcflow-x4": 9}, "irn-x2"),
         # Its published training is the longer one, so that as many pixels are a smaller share of it.
         ({"irn-x2": 3, "irn-x4": 3, "irn-x8": 3, "hcflow-x4": 3}, "hcflow-x4"),
-        ({"irn-x2": 3, "irn-x4": 3, "irn-x8": 0, "hcflow-x4": 3}, "irn-x8"),
+        # What it would grow from counts where it has no weights of its own.
+        ({"irn-x2": 3, "irn-x4": 3, "irn-x4-small": 2, "hcflow-x4": 3}, "irn-x8"),
+        # Without any weights, it is not begun.
+        ({"irn-x2": 3, "irn-x4": 4, "irn-x4-small": 5}, "irn-x2"),
     ],
 )
 def test_least_trained_has_the_smallest_share_of_its_published_training(monkeypatch, seen, least):
     """Recipes without one, such as those of half the depth, are not for campaigns."""
-    monkeypatch.setattr(campaign, "trained_pixels", lambda name: 10**9 * seen[name])
+    monkeypatch.setattr(campaign, "trained_pixels", lambda name: 10**9 * seen.get(name, 0))
     assert least_trained() == least
 
 

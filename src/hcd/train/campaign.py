@@ -45,10 +45,18 @@ class Plan:
 
 
 def least_trained() -> str:
-    """The recipe that has seen the smallest share of its published training so far."""
-    recipes = [get_recipe(name) for name in recipe_names()]
-    shares = {r.name: trained_pixels(r.name) / r.published_pixels for r in recipes if r.published_pixels}
-    return min(shares, key=lambda name: shares[name])
+    """The recipe whose shipped weights have seen the smallest share of the published training so far.
+
+    Its own weights count, else those that it would grow from. A network without any is begun only where nothing else
+    is there, or on request: in the time of a campaign it would not get anywhere.
+    """
+    shares = {}
+    for recipe in map(get_recipe, recipe_names()):
+        if recipe.published_pixels:
+            seen = trained_pixels(recipe.name) or trained_pixels(recipe.start)
+            shares[recipe.name] = seen / recipe.published_pixels
+    begun = {name: share for name, share in shares.items() if share} or shares
+    return min(begun, key=lambda name: begun[name])
 
 
 def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str], None]) -> Plan:

@@ -56,7 +56,7 @@ def fastest(
 
     def measure(execution: Execution, batch: int) -> list[Speed]:
         stage = replace(recipe.stages[0], batch=batch)
-        what = f"{_words(execution)}, {batch} × {stage.patch}²"
+        what = f"{execution}, {batch} × {stage.patch}²"
         try:
             pixels = _pixels_per_second(recipe, execution, stage)
         except Exception as error:  # whatever a compiler or driver raises: the other ways remain
@@ -142,11 +142,6 @@ def _pixels_per_second(recipe: Recipe, execution: Execution, stage: Stage) -> fl
 def _wait(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _words(execution: Execution) -> str:
-    extra = [word for word, on in (("compiled", execution.compiled), ("graph", execution.graph)) if on]
-    return ", ".join([execution.device, "bfloat16" if execution.bfloat16 else "float32", *extra])
 
 
 def prefers_bfloat16(recipe: Recipe, device: str) -> bool:

@@ -30,6 +30,10 @@ class Execution:
     compiled: bool = False
     graph: bool = False
 
+    def __str__(self) -> str:
+        extra = [word for word, on in (("compiled", self.compiled), ("graph", self.graph)) if on]
+        return ", ".join([self.device, "bfloat16" if self.bfloat16 else "float32", *extra])
+
 
 class Measured(NamedTuple):
     """What a step saw, as scalars still on the device: the loss, and the mean squared errors of HR and LR."""
