@@ -100,9 +100,9 @@ def test_interrupted_after_the_last_input_all_is_done(tmp_path, capsys):
 class TestInterruptible:
     @pytest.fixture(autouse=True)
     def handler(self):
-        """Whatever a test leaves behind, the next one has its own handler."""
-        before = signal.getsignal(signal.SIGINT)
-        yield before
+        """Python's own handler, also where the tests run in the background, whose shells have Ctrl-C ignored."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield signal.default_int_handler
         signal.signal(signal.SIGINT, before)
 
     def test_the_first_signal_is_noted(self, handler, capsys):
