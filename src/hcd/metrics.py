@@ -48,14 +48,30 @@ def ssim(a: Tensor, b: Tensor, *, channel: str = "y", border: int = 0) -> float:
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity",
         IEEE TIP 2004; constants and cropping as in its reference implementation.
     """
-    a, b = _comparable(a, b, channel, border, smallest=_WINDOW)
+    return float(_similarity(*_comparable(a, b, channel, border, smallest=_WINDOW)).mean())
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity around every pixel, differentiable; pictures go on as their border pixels do.
+
+    Args:
+        a, b: ``[N, C, H, W]``, values in [0, 1], of any size.
+
+    Returns:
+        ``[N, C, H, W]``, at most 1.
+    """
+    reach = _WINDOW // 2
+    return _similarity(*(F.pad(x, (reach,) * 4, mode="replicate") for x in (a, b)))
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
     mean_a, mean_b = _blur(a), _blur(b)
     variance_a = _blur(a * a) - mean_a**2
     variance_b = _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return float((luminance * structure).mean())
+    return luminance * structure
 
 
 def _comparable(a: Tensor, b: Tensor, channel: str, border: int, smallest: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hcd.errors import UsageError
 from hcd.ops import ball_norm, project_ball
-from hcd.solver import LBFGS, NormalizedGradient, descend
+from hcd.solver import LBFGS, NormalizedGradient, Stopped, descend
 
 RULES = {
     "lbfgs": LBFGS(first_step=0.3, max_step=1.0),
@@ -163,3 +163,79 @@ def test_a_negative_number_of_evaluations_is_wrong():
 def test_an_unknown_keep_is_wrong():
     with pytest.raises(UsageError, match="keep 'first': use best or last"):
         descend(bowl, torch.zeros(2), rule=LBFGS(), project=lambda x: x, evaluations=1, keep="first")
+
+
+class TestCandidate:
+    options = {"rule": NormalizedGradient(step_size=0.4), "project": lambda x: x.clamp(-1, 1)}  # noqa: RUF012
+
+    def test_is_the_projected_start_without_evaluations(self):
+        solution = descend(bowl, torch.tensor([3.0, -0.2]), evaluations=0, **self.options)
+        assert torch.equal(solution.candidate, solution.x)
+
+    @both_keeps
+    def test_is_the_last_proposed_and_not_yet_evaluated_point(self, keep):
+        evaluated = []
+
+        def objective(x):
+            evaluated.append(x.detach().clone())
+            return bowl(x)
+
+        start = torch.zeros(2)
+        three = descend(objective, start, evaluations=3, keep=keep, **self.options)
+        descend(objective, start, evaluations=4, keep=keep, **self.options)
+        assert torch.equal(three.candidate, evaluated[-1])
+        assert all(not torch.equal(three.candidate, x) for x in evaluated[:3])
+
+    @both_keeps
+    def test_is_the_point_whose_evaluation_was_stopped(self, keep):
+        seen = []
+
+        def objective(x):
+            seen.append(x.detach().clone())
+            if len(seen) == 3:
+                raise Stopped
+            return bowl(x)
+
+        solution = descend(objective, torch.zeros(2), evaluations=9, keep=keep, **self.options)
+        assert solution.evaluations == 2
+        assert torch.equal(solution.candidate, seen[2])
+
+
+class TestTolerance:
+    @staticmethod
+    def values_until_the_end(values, **options):
+        """How many of these values a descent with step 0.1 on a line of such values takes."""
+
+        def objective(x):
+            index = round(float(x.detach()) / 0.1)
+            return values[index] - (x - x.detach()).sum()
+
+        return descend(
+            objective,
+            torch.zeros(1, dtype=torch.float64),
+            rule=NormalizedGradient(step_size=0.1),
+            project=lambda x: x,
+            evaluations=len(values),
+            **options,
+        ).evaluations
+
+    def test_ends_once_the_best_value_hardly_falls(self):
+        values = [8.0, 4.0, 2.0, 1.999, 1.998, 1.997, 1.996, 1.0]
+        # Over three evaluations: from 2.0 to 1.997.
+        assert self.values_until_the_end(values, tolerance=0.01) == 6
+        assert self.values_until_the_end(values, tolerance=0.01, patience=1) == 4
+        assert self.values_until_the_end(values, tolerance=1e-4) == 8
+        assert self.values_until_the_end(values) == 8
+
+    def test_compares_best_values(self):
+        # The rise between does not count as a fall afterwards.
+        assert self.values_until_the_end([5.0, 9.0, 8.0, 7.0, 1.0], tolerance=0.01) == 4
+
+    def test_negative_values_and_none_at_all(self):
+        assert self.values_until_the_end([-1.0, -2.0, -3.0, -4.0, -5.0], tolerance=0.01) == 5
+        assert self.values_until_the_end([math.nan] * 6, tolerance=0.01) == 6
+
+    @pytest.mark.parametrize("wrong", [{"tolerance": -0.1}, {"tolerance": math.nan}, {"patience": 0}])
+    def test_settings_are_checked(self, wrong):
+        with pytest.raises(UsageError, match="patience"):
+            descend(bowl, torch.zeros(2), rule=LBFGS(), project=lambda x: x, evaluations=1, **wrong)

@@ -225,3 +225,58 @@ class TestLBFGS:
     def test_settings_are_checked(self, wrong):
         with pytest.raises(UsageError, match="LBFGS"):
             LBFGS(**wrong)
+
+    @pytest.mark.parametrize(
+        ("rule", "iterates"),
+        [
+            (
+                LBFGS(first_step=0.1, max_step=0.5),
+                {
+                    1: (-1.0999999999999999, 1.0408163265306123),
+                    2: (-1.0425650013590944, 1.0662749525700388),
+                    3: (-1.0314941782845979, 1.069806238043245),
+                    5: (-1.0233189566544196, 1.0613423081767248),
+                    12: (-0.5739318270025161, 0.3007839432290944),
+                    29: (0.6127396255421887, 0.3689934951314012),
+                },
+            ),
+            (
+                LBFGS(first_step=5.0, max_step=5.0, memory=3),
+                {
+                    1: (3.8, 3.0408163265306123),
+                    2: (-0.7, 1.2040816326530612),
+                    3: (-0.9977373480255887, 1.0825561844793516),
+                    8: (-0.8879265898504192, 0.749682719428411),
+                    29: (0.4955427248623613, 0.21209645306958705),
+                },
+            ),
+        ],
+        ids=["short", "long"],
+    )
+    def test_known_iterates(self, rule, iterates):
+        # Of the Rosenbrock function, with bad steps among them; frozen, so that presets keep their results.
+        seen = []
+
+        def rosenbrock(x):
+            seen.append(x.detach().tolist())
+            return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+        start = torch.tensor([-1.2, 1.0], dtype=torch.float64)
+        descend(rosenbrock, start, rule=rule, project=lambda x: x, evaluations=30)
+        for index, expected in iterates.items():
+            assert seen[index] == pytest.approx(expected, rel=1e-7)
+
+    def test_failures_end_in_a_small_gradient_step_from_the_base(self):
+        rule = LBFGS(first_step=0.1, max_step=1.0)
+        base = Point(x=torch.zeros(2), value=1.0, gradient=torch.tensor([2.0, -1.0]))
+        candidate, state = rule.step(base, rule.init())
+        sizes = []
+        for _ in range(40):
+            worse = Point(x=candidate, value=math.nan, gradient=torch.full((2,), math.nan))
+            candidate, state = rule.step(worse, state)
+            assert state.base is base
+            sizes.append(float(candidate.abs().max()))
+        torch.testing.assert_close(candidate / candidate[0].abs(), torch.tensor([-1.0, 0.5]))
+        assert sizes[4] == pytest.approx(0.1)
+        assert sizes[-1] < 1e-9
+        assert state.pairs == ()
