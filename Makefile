@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ check: $(VENV)/dev.stamp ## formatting, lint, types and tests
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, and of one gradient evaluation
 	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/evaluations.py
+
+fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SECONDS, FUZZ_INPUTS and FUZZ_SEED change that
+	$(BIN)/python -m tests.fuzz.run
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) hcd-demo build src/*.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -11,9 +12,11 @@ import sys
 import pytest
 from PIL import Image
 
+from hcd import metrics
 from hcd.collab import memory
 from hcd.image import read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
+from tests.image.kinds import bits16, vips
 
 FAST = ("--model", "bicubic-x2", "--preset", "fast")
 PLAIN = ("--model", "bicubic-x2", "--preset", "plain")
@@ -149,10 +152,10 @@ def test_output_onto_input(hcd, photo_file, tmp_path, through_a_link):
     assert source.read_bytes() == before
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".TIF", ".bmp"])
+@pytest.mark.parametrize("suffix", [".TIF", ".bmp", ".heic"])
 def test_suffix_that_cannot_hold_an_lr_picture(hcd, photo_file, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
-    assert_one_line(hcd("downscale", photo_file(), "-o", out, *PLAIN), 2, out, ".png or .webp")
+    assert_one_line(hcd("downscale", photo_file(), "-o", out, *PLAIN), 2, out, ".png, .webp, .jpg or .avif")
     assert not out.exists()
 
 
@@ -336,3 +339,130 @@ def test_interrupted_twice_nothing_is_written(interrupted, tmp_path):
     assert out == ""
     assert "Traceback" not in shown
     assert "interrupted:" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "kind"),
+    [
+        (("--format", "jpeg"), "photo.lr.jpg", "JPEG"),
+        (("--format", "jpeg", "--quality", "50"), "photo.lr.jpg", "JPEG"),
+        (("--format", "webp", "--quality", "50"), "photo.lr.webp", "WEBP"),
+        (("--format", "avif"), "photo.lr.avif", "AVIF"),
+    ],
+)
+def test_lossy_files_there_and_back(hcd, photo_file, tmp_path, arguments, name, kind):
+    source = photo_file(width=61, height=40)
+    result = hcd("downscale", source, "-o", tmp_path / "out", *FAST, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    (facts,) = objects(result.stdout)
+    small = tmp_path / "out" / name
+    with Image.open(small) as image:
+        assert image.format == kind
+    assert hcd("upscale", small, "-o", tmp_path / "big.png").exit_code == 0
+    big = read_picture(tmp_path / "big.png")
+    assert (big.width, big.height) == (61, 40)
+    # What is printed is what the receiver gets.
+    reached = metrics.psnr(big.rgb, read_picture(source).rgb, channel="rgb")
+    assert facts["psnr_rgb"] == pytest.approx(reached, abs=1e-3)
+    assert facts["psnr_rgb"] >= facts["plain_psnr_rgb"]
+    assert facts["lr_bytes"] == small.stat().st_size
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".JPG", ".avif", ".webp"])
+def test_the_suffix_decides_the_codec(hcd, photo_file, tmp_path, suffix):
+    out = tmp_path / f"a{suffix}"
+    assert hcd("downscale", photo_file(), "-o", out, *PLAIN).exit_code == 0
+    plain = read_lr(out)[0].rgb
+    assert hcd("downscale", photo_file(), "-o", tmp_path / "b.png", *PLAIN).exit_code == 0
+    exact = bool((plain == read_lr(tmp_path / "b.png")[0].rgb).all())
+    assert exact == (suffix == ".webp")
+
+
+def test_png_has_no_quality(hcd, photo_file, tmp_path):
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "a.png", *PLAIN, "--quality", "80")
+    assert_one_line(result, 2, tmp_path / "a.png", "PNG is lossless", "--format")
+
+
+def test_jpeg_of_a_transparent_picture_is_refused_before_the_work(hcd, tmp_path):
+    source = tmp_path / "clear.png"
+    Image.new("RGBA", (24, 20), (10, 20, 30, 128)).save(source)
+    result = hcd("downscale", source, "-o", tmp_path / "a.jpg", *FAST)
+    assert_one_line(result, 1, "transparency", ".webp")
+    assert not (tmp_path / "a.jpg").exists()
+    assert hcd("downscale", source, "-o", tmp_path / "a.avif", *FAST).exit_code == 0
+
+
+def test_sixteen_bits_there_and_back(hcd, tmp_path):
+    source = tmp_path / "deep.png"
+    source.write_bytes(vips(bits16(), ".png"))
+    small, big = tmp_path / "a.lr.png", tmp_path / "big.png"
+    assert hcd("downscale", source, "-o", small, *FAST, "--depth", "16").exit_code == 0
+    assert read_lr(small)[1].depth == 16
+    assert hcd("upscale", small, "-o", big).exit_code == 0
+    assert read_picture(big).depth == 16
+    assert hcd("upscale", small, "-o", big, "--depth", "8").exit_code == 0
+    assert read_picture(big).depth == 8
+    said = hcd("upscale", small, "-o", tmp_path / "big.webp")
+    assert said.exit_code == 0
+    assert said.stderr.splitlines() == [
+        f"Warning: {small}: {tmp_path / 'big.webp'}: 16 bits per sample are written as 8; use .png to keep them"
+    ]
+
+
+def test_depth_needs_png(hcd, photo_file, tmp_path):
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "a.webp", *PLAIN, "--depth", "16")
+    assert_one_line(result, 2, tmp_path / "a.webp", "only PNG")
+
+
+def test_a_warning_is_one_line_and_the_work_goes_on(hcd, tmp_path):
+    source = tmp_path / "moves.png"
+    frames = [Image.new("RGB", (24, 20), (value, 0, 0)) for value in (10, 200)]
+    frames[0].save(source, save_all=True, append_images=frames[1:])
+    result = hcd("downscale", source, "-o", tmp_path / "a.png", *PLAIN)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [f"Warning: {source}: holds more than one picture; the first is taken"]
+    assert read_picture(tmp_path / "a.png").rgb[0, 0].max() < 0.1
+
+
+def test_max_pixels(hcd, photo_file, tmp_path):
+    source = photo_file()
+    result = hcd("downscale", source, "-o", tmp_path / "a.png", *PLAIN, "--max-pixels", "479")
+    assert_one_line(result, 1, source, "24×20 pixels", "--max-pixels")
+    assert hcd("downscale", source, "-o", tmp_path / "a.png", *PLAIN, "--max-pixels", "480").exit_code == 0
+    result = hcd("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png", "--max-pixels", "479")
+    assert_one_line(result, 1, tmp_path / "a.png", "24×20 pixels", "--max-pixels")
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 400), (400, 1), (3, 211)])
+def test_extreme_aspect_ratios(hcd, photo_file, tmp_path, width, height):
+    source = photo_file(width=width, height=height)
+    assert hcd("downscale", source, "-o", tmp_path / "a.png", *FAST).exit_code == 0
+    assert hcd("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png").exit_code == 0
+    back = read_picture(tmp_path / "b.png")
+    assert (back.width, back.height) == (width, height)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_pipes_folders_and_links_among_good_ones(hcd, photo_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "empty.png").touch()
+    bad = [tmp_path / f"{name}.png" for name in ("pipe", "loop", "gone", "empty")]
+    result = hcd("downscale", *bad, photo_file("a.png"), "-o", tmp_path / "out", *PLAIN)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines[:4]] == [str(path) for path in bad]
+    assert len(lines) == 5
+    assert files_in(tmp_path / "out") == ["a.lr.png"]
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(hcd, photo_file, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = hcd("downscale", photo_file(), "-o", tmp_path / "out" / "a.jpg", *PLAIN)
+    assert_one_line(result, 1, tmp_path / "out" / "a.jpg", "No space left on device")
+    assert files_in(tmp_path / "out") == []

@@ -168,6 +168,8 @@ def test_gray_picture_with_alpha_to_a_format_without(hcd, lr_file, tmp_path):
     lr_file.write_bytes(encode(with_alpha, ".png", comment=("hcd", text)))
     result = hcd("upscale", lr_file, "-o", tmp_path / "big.bmp")
     assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(f"Warning: {lr_file}: {tmp_path / 'big.bmp'}: its transparency is left out")
+    assert len(result.stderr.splitlines()) == 1
     assert read_picture(tmp_path / "big.bmp").width == 24
 
 
@@ -209,3 +211,28 @@ def test_memory_that_is_no_size(hcd, lr_file, tmp_path):
     assert result.exit_code == 2
     assert "is no size" in result.stderr
     assert not (tmp_path / "big.png").exists()
+
+
+def test_suffix_that_is_not_written_is_refused_before_the_work(hcd, lr_file, tmp_path):
+    result = hcd("upscale", lr_file, "-o", tmp_path / "big.heic")
+    assert_one_line(result, 2, ".heic", "Known: ")
+    assert not (tmp_path / "big.heic").exists()
+
+
+@pytest.mark.parametrize("depth", ["8", "16"])
+def test_depth_of_the_result(hcd, lr_file, tmp_path, depth):
+    assert hcd("upscale", lr_file, "-o", tmp_path / "big.png", "--depth", depth).exit_code == 0
+    assert read_picture(tmp_path / "big.png").depth == int(depth)
+
+
+def test_claims_of_a_giant_original(hcd, lr_file, tmp_path):
+    with_metadata(lr_file, width=10**9, height=10**9, scale=10**8)
+    assert_refused(hcd, lr_file, tmp_path, "1000000000×1000000000 pixels", "--max-pixels", "--model")
+    result = hcd("upscale", lr_file, "-o", tmp_path / "big.png", "--model", "bicubic-x2", "--max-pixels", "479")
+    assert_one_line(result, 1, lr_file, "would become 24×20 pixels")
+
+
+@pytest.mark.parametrize("model", ["../../etc/passwd", "spandrel:/etc/passwd", "a\nb"])
+def test_model_that_is_a_path(hcd, lr_file, tmp_path, model):
+    with_metadata(lr_file, model=model)
+    assert_refused(hcd, lr_file, tmp_path, "--model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import struct
 import zlib
 
@@ -16,7 +17,8 @@ from PIL import Image
 
 from hcd.errors import HcdError, ImageError
 from hcd.image import LRInfo, Picture, encode_lr, read_lr, read_picture
-from hcd.image.read import to_picture
+from hcd.image.color import from_pillow
+from tests.image.kinds import KINDS
 from tests.image.samples import chunk, noise, png, saved, with_valid_checksums
 
 
@@ -37,7 +39,7 @@ def deadline(seconds):
 
 
 def _lr_file(suffix):
-    rgb = to_picture(Image.fromarray(noise(8, 9)), None).rgb
+    rgb = from_pillow(Image.fromarray(noise(8, 9)), None).rgb
     info = LRInfo(model="bicubic-x2", weights="", scale=2, width=17, height=16, latent="zeros")
     return encode_lr(Picture(rgb=rgb, alpha=rgb[:, :1]), info, suffix)
 
@@ -253,3 +255,119 @@ def test_message_names_a_file_with_an_odd_name(tmp_path):
     with pytest.raises(ImageError) as caught:
         read_picture(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin"])
+def test_device(path):
+    if not os.path.exists(path) or os.path.isfile(path):
+        pytest.skip("not there, or redirected")
+    with deadline(5), pytest.raises(ImageError, match="not a regular file"):
+        read_picture(path)
+
+
+def test_socket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("photo.png")
+        with deadline(5), pytest.raises(ImageError, match="not a regular file"):
+            read_picture("photo.png")
+
+
+def test_name_with_a_zero_byte():
+    with pytest.raises(ImageError, match="cannot be the name of a file"):
+        read_picture("photo\0.png")
+
+
+def test_what_becomes_a_pipe_after_it_was_looked_at(tmp_path, monkeypatch):
+    """The path may lead elsewhere by the time it is opened."""
+    path = tmp_path / "photo.png"
+    os.mkfifo(path)
+    regular, looked = os.stat(__file__), os.stat
+    monkeypatch.setattr(os, "stat", lambda name, **more: regular if name == path else looked(name, **more))
+    with deadline(5), pytest.raises(ImageError, match="not a regular file"):
+        read_picture(path)
+
+
+def test_file_that_cannot_be_read_for_permission(tmp_path, monkeypatch):
+    """Also where root runs the tests, who may read everything."""
+    path = tmp_path / "secret.png"
+    path.write_bytes(SAMPLES["png"])
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ImageError, match=r"secret\.png: no permission to read it; "):
+        read_picture(path)
+
+
+def test_file_that_vanishes_while_it_is_read(tmp_path, monkeypatch):
+    """As on a network drive that goes away."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(SAMPLES["png"])
+
+    def gone(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Image, "open", gone)
+    with pytest.raises(ImageError, match=r"photo\.png: .*Input/output error"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".heic", ".jxl", ".bmp"])
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "bmp"])
+def test_wrong_suffix_is_no_reason_to_fail(tmp_path, name, suffix):
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(SAMPLES[name])
+    assert {read_picture(path).width, read_picture(path).height} == {24, 20}
+
+
+def test_only_the_formats_own_decoder_sees_a_file(tmp_path):
+    """Formats of which Pillow knows many more are refused by their first bytes."""
+    for kind in ("GIF", "PPM", "ICO", "TGA", "PCX", "SGI", "JPEG2000"):
+        path = tmp_path / "photo.png"
+        path.write_bytes(saved(Image.fromarray(noise(16, 16)), kind))
+        with pytest.raises(ImageError, match="not a picture of a known format"):
+            read_picture(path)
+
+
+KIND_FILES = {f"{kind.format}-{kind.mode}".replace(" ", "-"): kind for kind in KINDS}
+
+
+@pytest.mark.parametrize("name", KIND_FILES)
+def test_every_kind_truncated(tmp_path, name):
+    """At a quarter, half and three quarters: refused, or read in its own size."""
+    data = KIND_FILES[name].make()
+    path = tmp_path / "cut"
+    for share in (0.02, 0.25, 0.5, 0.75):
+        path.write_bytes(data[: int(share * len(data))])
+        with contextlib.suppress(ImageError):
+            assert {read_picture(path).width, read_picture(path).height} == {30, 43}
+
+
+def _bloated(kind, size):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * size
+    return saved(Image.fromarray(noise(8, 6)), kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("size", [10**5, 10**7])
+def test_huge_exif_is_left_out_and_said(tmp_path, kind, size):
+    path = tmp_path / "photo"
+    path.write_bytes(_bloated(kind, size))
+    with deadline(20):
+        picture = read_picture(path)
+    assert picture.exif is None
+    assert "EXIF" in picture.warnings[0]
+    assert picture.width == 6
+
+
+def test_huge_xmp_and_profile_are_left_out(tmp_path, icc):
+    path = tmp_path / "photo"
+    path.write_bytes(
+        saved(Image.fromarray(noise(8, 6)), "WEBP", xmp=b"x" * 10**7, icc_profile=icc + bytes(10**7), lossless=True)
+    )
+    picture = read_picture(path)
+    assert (picture.xmp, picture.icc) == (None, None)
+    assert len(picture.warnings) == 2

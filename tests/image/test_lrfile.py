@@ -143,7 +143,7 @@ def test_not_an_object(tmp_path, text):
     assert "not a JSON object" in refused(written(tmp_path, text))
 
 
-@pytest.mark.parametrize("missing", FIELDS)
+@pytest.mark.parametrize("missing", sorted(set(FIELDS) - {"depth"}))
 def test_missing_field(tmp_path, missing):
     fields = {name: value for name, value in FIELDS.items() if name != missing}
     assert f"'{missing}'" in refused(written(tmp_path, json.dumps(fields)))

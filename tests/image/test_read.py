@@ -211,10 +211,9 @@ def test_format_is_found_by_content_not_by_name(tmp_path):
     np.testing.assert_allclose(levels(picture.rgb), samples, atol=1e-4)
 
 
-@pytest.mark.parametrize("image", [Image.new("F", (4, 4), 0.5), Image.new("I", (4, 4), 70000)], ids=["float", "int32"])
-def test_samples_of_more_than_16_bits_are_refused_with_a_remedy(tmp_path, image):
+def test_integers_of_more_than_16_bits_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(ImageError, match=r"picture: .*not supported; convert"):
-        read(tmp_path, saved(image, "TIFF"))
+        read(tmp_path, saved(Image.new("I", (4, 4), 70000), "TIFF"))
 
 
 def test_other_formats_are_refused(tmp_path):

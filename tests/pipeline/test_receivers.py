@@ -71,7 +71,7 @@ class TestSpandrel:
     @pytest.mark.parametrize("weights", ["", "0123456789abcdef"])
     def test_a_path_in_a_file_is_not_followed(self, upscaler, send, monkeypatch, weights):
         path = send(hcd.load(f"spandrel:{upscaler}"), info={"model": f"spandrel:{upscaler}", "weights": weights})
-        monkeypatch.setattr("hcd.pipeline.load", None)  # nothing is loaded at all
+        monkeypatch.setattr("hcd.pipeline.receiver.load", None)  # nothing is loaded at all
         with pytest.raises(ModelError, match=r"made by model 'spandrel:.*', which is not installed"):
             Receiver().restore(path)
 

@@ -73,6 +73,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+def warn(source: Path, warnings: Sequence[str]) -> None:
+    """What a picture lost on its way, a line each on standard error that names the file."""
+    for text in warnings:
+        named = text if str(source) in text else f"{source}: {text}"
+        click.echo(printable(f"Warning: {named}"), err=True)
+
+
 def run(
     pairs: Sequence[tuple[Path, Path]],
     work: Callable[[Path, Path], None],

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import click
 
+from hcd.cli.limits import max_pixels_option
 from hcd.cli.options import json_flag, memory_option, model_options, out_option, path_argument
 
 
 @click.command("upscale", short_help="Rebuild the large pictures.")
 @path_argument("inputs", nargs=-1, required=True)
 @out_option("Output file, or folder for many.")
+@click.option(
+    "--depth",
+    type=click.Choice(["8", "16"]),
+    help="Bits per sample of the large pictures, 16 for PNG alone. Default: those of the LR file.",
+)
+@max_pixels_option
 @model_options(None)
 @memory_option
 @json_flag("Print one JSON object per picture.")
@@ -22,6 +29,8 @@ def command(
     ctx: click.Context,
     inputs: tuple[Path, ...],
     out: Path,
+    depth: str | None,
+    max_pixels: int | None,
     model: str | None,
     weights: Path | None,
     device: str,
@@ -32,17 +41,30 @@ def command(
     from hcd.cli import batch
     from hcd.errors import printable
     from hcd.files import write_atomically
-    from hcd.image import encode
+    from hcd.image import MAX_PIXELS, check_depth, encode, kind_of, loses
     from hcd.pipeline import Receiver
     from hcd.zoo import pick_device
 
     pairs = batch.plan(inputs, out, lambda path: f"{path.stem.removesuffix('.lr')}.png")
-    receiver = Receiver(model=model, weights=weights, device=pick_device(device), memory=memory)
+    bits = None if depth is None else int(depth)
+    for _, target in pairs:
+        kind_of(target.suffix.lower())
+        check_depth(bits or 8, target)
+    receiver = Receiver(
+        model=model,
+        weights=weights,
+        device=pick_device(device),
+        memory=memory,
+        max_pixels=max_pixels or MAX_PIXELS,
+        depth=bits,
+    )
 
     def work(source: Path, target: Path) -> None:
         started = time.monotonic()
         picture = receiver.restore(source)
-        write_atomically(target, encode(picture, target.suffix.lower()))
+        suffix = target.suffix.lower()
+        batch.warn(source, (*picture.warnings, *loses(picture, target)))
+        write_atomically(target, encode(picture, suffix, depth=picture.depth if suffix == ".png" else 8))
         seconds = time.monotonic() - started
         if as_json:
             facts = {"input": str(source), "output": str(target), "width": picture.width, "height": picture.height}

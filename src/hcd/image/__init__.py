@@ -1,20 +1,33 @@
-"""Files ↔ tensors: reading, orientation, alpha, writing, and the LR file with its metadata."""
+"""Files ↔ tensors: reading, orientation, alpha, writing, codecs, and the LR file with its metadata."""
 
-from hcd.image.encode import LOSSLESS_SUFFIXES, encode
-from hcd.image.lrfile import LRInfo, decode_lr, encode_lr, read_lr
-from hcd.image.picture import Picture, downscale_alpha, upscale_alpha
+from hcd.image.codec import CODECS, DEFAULT_QUALITY, Codec
+from hcd.image.encode import LOSSLESS_SUFFIXES, check_depth, encode, kind_of, loses
+from hcd.image.limits import MAX_PIXELS
+from hcd.image.lrfile import LRInfo, decode_lr, encode_lr, lost_profile, read_lr
+from hcd.image.picture import Picture, downscale_alpha, levels_of, upscale_alpha
 from hcd.image.read import SUFFIXES, list_pictures, read_picture
+from hcd.image.transparency import fill_transparent
 
 __all__ = [
+    "CODECS",
+    "DEFAULT_QUALITY",
     "LOSSLESS_SUFFIXES",
+    "MAX_PIXELS",
     "SUFFIXES",
+    "Codec",
     "LRInfo",
     "Picture",
+    "check_depth",
     "decode_lr",
     "downscale_alpha",
     "encode",
     "encode_lr",
+    "fill_transparent",
+    "kind_of",
+    "levels_of",
     "list_pictures",
+    "loses",
+    "lost_profile",
     "read_lr",
     "read_picture",
     "upscale_alpha",

@@ -1,18 +1,20 @@
-"""Encoding pictures in memory, with a comment where the format holds one."""
+"""Encoding pictures in memory, with a comment where the format holds one, and with all that is carried along."""
 
 from __future__ import annotations
 
 import io
 import math
+from pathlib import PurePath
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from hcd.errors import OutputError, UsageError, unknown_name
+from hcd.image.carry import exif_with
+from hcd.image.deep import encode_png16, need_vips
 from hcd.image.picture import Picture
-from hcd.image.read import exif_value
 
-_PILLOW_FORMATS = {
+KINDS = {
     ".png": "PNG",
     ".webp": "WEBP",
     ".tif": "TIFF",
@@ -20,68 +22,156 @@ _PILLOW_FORMATS = {
     ".bmp": "BMP",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".avif": "AVIF",
 }
 LOSSLESS_SUFFIXES = (".png", ".webp")
-_LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
-_EXIF_IMAGE_DESCRIPTION = 0x010E
+_COMMENT_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".avif")
+NO_ALPHA = ("JPEG", "BMP")
+_LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65535}
+_XMP_TAG = 700
 
 
-def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = None) -> bytes:
-    """The bytes of a picture file: lossless, but for JPEG (quality 95, no alpha).
+def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = None, depth: int = 8) -> bytes:
+    """The bytes of a picture file: lossless, but for JPEG and AVIF (quality 95), which are for results.
+
+    Carries color profile, EXIF, XMP and resolution where the format holds them; alpha is left out of JPEG and BMP.
 
     Args:
-        suffix: ``.png``, ``.webp``, ``.tif``, ``.tiff``, ``.bmp``, ``.jpg`` or ``.jpeg``.
-        comment: keyword and ASCII text stored in the file; PNG (iTXt chunk) and WebP (EXIF
+        suffix: ``.png``, ``.webp``, ``.tif``, ``.tiff``, ``.bmp``, ``.jpg``, ``.jpeg`` or ``.avif``.
+        comment: keyword and ASCII text stored in the file; PNG (iTXt chunk) and lossless WebP (EXIF
             ImageDescription, as ``keyword text``) only.
+        depth: bits per sample, 8, or for PNG 16.
 
     Raises:
-        UsageError: unknown suffix, or one that cannot hold the comment.
+        UsageError: unknown suffix, or one that cannot hold the comment or the depth.
         OutputError: the picture is too large for the format.
+        MissingDependencyError: 16 bits without the extra ``vips``.
     """
-    if suffix not in _PILLOW_FORMATS:
-        raise UsageError(unknown_name("picture suffix", suffix, _PILLOW_FORMATS))
+    kind = kind_of(suffix)
     if comment is not None and suffix not in LOSSLESS_SUFFIXES:
         raise UsageError(f"'{suffix}': cannot hold an LR picture; use {' or '.join(LOSSLESS_SUFFIXES)}")
-    image = picture.to_pillow()
-    kind = _PILLOW_FORMATS[suffix]
-    options: dict[str, Any] = {}
-    # A profile for another number of channels would make the file invalid.
-    if picture.icc and kind != "BMP" and picture.icc[16:20] == (b"GRAY" if picture.gray else b"RGB "):
-        options["icc_profile"] = picture.icc
-    if kind == "PNG":
-        options["optimize"] = True
-        if comment is not None:
-            chunks = PngImagePlugin.PngInfo()
-            chunks.add_itxt(*comment)
-            options["pnginfo"] = chunks
-    elif kind == "WEBP":
+    options: dict[str, dict[str, Any]] = {
+        "PNG": {"optimize": True},
         # "exact" keeps the colors under transparent pixels, which the network reads like any other.
-        options |= {"lossless": True, "quality": 100, "exact": True}
-        if comment is not None:
-            exif = Image.Exif()
-            exif[_EXIF_IMAGE_DESCRIPTION] = " ".join(comment)
-            options["exif"] = exif
-    elif kind == "TIFF":
-        options["compression"] = "tiff_deflate"
-    elif kind == "JPEG":
-        options |= {"quality": 95, "subsampling": 0}
-    if kind in ("JPEG", "BMP"):
-        image = image.convert("L" if picture.gray else "RGB")
-    buffer = io.BytesIO()
-    if max(image.size) > _LARGEST_SIDE.get(kind, math.inf):
+        "WEBP": {"lossless": True, "quality": 100, "exact": True},
+        "TIFF": {"compression": "tiff_deflate"},
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "AVIF": {"quality": 95, "subsampling": "4:4:4", "max_threads": 1},
+        "BMP": {},
+    }
+    return save(picture, kind, comment=comment, depth=depth, **options[kind])
+
+
+def kind_of(suffix: str) -> str:
+    """Pillow's name of the format of a suffix.
+
+    Raises:
+        UsageError: unknown suffix.
+    """
+    if suffix not in KINDS:
+        raise UsageError(unknown_name("picture suffix", suffix, KINDS))
+    return KINDS[suffix]
+
+
+def check_depth(depth: int, target: PurePath) -> None:
+    """Whether a file of that name can be written with so many bits per sample.
+
+    Raises:
+        UsageError: not with this suffix.
+        MissingDependencyError: not without the extra ``vips``.
+    """
+    if depth == 16:
+        if target.suffix.lower() != ".png":
+            raise UsageError(f"{target}: only PNG files are written with 16 bits per sample; use .png, or --depth 8")
+        need_vips()
+
+
+def save(
+    picture: Picture, kind: str, *, comment: tuple[str, str] | None = None, depth: int = 8, **options: Any
+) -> bytes:
+    """The bytes of a file of one kind, by Pillow's options, with what the picture carries.
+
+    Raises:
+        UsageError: a depth that the format does not hold.
+        OutputError: the picture is too large for the format.
+    """
+    if depth not in (8, 16) or (depth == 16 and kind != "PNG"):
+        raise UsageError(f"depth {depth}: {kind} files are written with 8 bits per sample, PNG with 8 or 16")
+    if max(picture.width, picture.height) > _LARGEST_SIDE.get(kind, math.inf):
         raise OutputError(
-            f"{image.width}×{image.height} pixels do not fit into a {kind} file, whose sides are at most "
+            f"{picture.width}×{picture.height} pixels do not fit into a {kind} file, whose sides are at most "
             f"{_LARGEST_SIDE[kind]}; use .png"
         )
-    image.save(buffer, format=kind, **options)
+    options |= _carried(picture, kind, comment)
+    if depth == 16:
+        return encode_png16(picture, **{name: value for name, value in options.items() if name != "optimize"})
+    image = picture.to_pillow()
+    if kind in NO_ALPHA:
+        image = image.convert("L" if picture.gray else "RGB")
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format=kind, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OutputError(
+            f"{picture.width}×{picture.height} pixels cannot be written as {kind} ({error}); use .png"
+        ) from error
     return buffer.getvalue()
 
 
-def read_comment(image: Image.Image, keyword: str) -> str | None:
-    """The text stored under ``keyword`` by :func:`encode`, or None."""
-    text = image.info.get(keyword)
-    if text is None:
-        described = exif_value(image, _EXIF_IMAGE_DESCRIPTION)
-        if isinstance(described, str) and described.startswith(keyword + " "):
-            text = described[len(keyword) + 1 :]
-    return str(text) if text is not None else None
+def _carried(picture: Picture, kind: str, comment: tuple[str, str] | None) -> dict[str, Any]:
+    """Pillow's options for profile, EXIF, XMP, resolution and comment."""
+    options: dict[str, Any] = {}
+    if picture.dpi is not None and kind in ("PNG", "JPEG", "TIFF", "BMP"):
+        options["dpi"] = picture.dpi
+    if kind == "BMP":
+        return options
+    if picture.icc and picture.icc[16:20] in _profiles(picture, kind):
+        options["icc_profile"] = picture.icc
+    described = None if comment is None or kind == "PNG" else " ".join(comment)
+    exif = exif_with(picture.exif, description=described, dpi=picture.dpi if kind in ("WEBP", "AVIF") else None)
+    if kind == "TIFF":
+        merged = Image.Exif()
+        if exif is not None:
+            merged.load(exif)
+        if picture.xmp is not None:
+            merged[_XMP_TAG] = picture.xmp
+        if len(merged):
+            options["exif"] = merged
+        if exif is not None:
+            # libtiff, which compresses, cannot write the directories of EXIF and GPS.
+            options["compression"] = None
+        return options
+    if exif is not None:
+        options["exif"] = exif
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        if comment is not None:
+            chunks.add_itxt(*comment)
+        if picture.xmp is not None:
+            chunks.add_itxt("XML:com.adobe.xmp", picture.xmp.decode("utf-8", errors="replace"))
+        if chunks.chunks:
+            options["pnginfo"] = chunks
+    elif picture.xmp is not None:
+        options["xmp"] = picture.xmp
+    return options
+
+
+def _profiles(picture: Picture, kind: str) -> tuple[bytes, ...]:
+    """The color spaces whose profiles make a valid file: that of the channels it is stored with."""
+    if not picture.gray or kind in ("WEBP", "AVIF"):
+        return (b"RGB ",)
+    return (b"GRAY",) if kind == "PNG" else (b"GRAY", b"RGB ")
+
+
+def loses(picture: Picture, name: PurePath) -> tuple[str, ...]:
+    """What a file of that name cannot hold of a picture, a line each; for the one who asked for the name."""
+    kind, lost = KINDS.get(name.suffix.lower()), []
+    if picture.alpha is not None and kind in NO_ALPHA and bool((picture.alpha < 1).any()):
+        lost.append(f"{name}: its transparency is left out, as {kind} holds none; use .png or .webp to keep it")
+    if kind == "BMP" and (picture.icc or picture.exif or picture.xmp):
+        lost.append(f"{name}: color profile, EXIF and XMP are left out, as BMP holds none; use .png to keep them")
+    if picture.depth > 8 and kind not in ("PNG", None):
+        lost.append(f"{name}: {picture.depth} bits per sample are written as 8; use .png to keep them")
+    if picture.gray and picture.icc and kind is not None and picture.icc[16:20] not in _profiles(picture, kind):
+        lost.append(f"{name}: its color profile does not fit a {kind} of one channel and is left out")
+    return tuple(lost)

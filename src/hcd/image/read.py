@@ -1,35 +1,45 @@
-"""Reading pictures with Pillow: orientation applied, color channels and alpha separated, clear errors."""
+"""Reading pictures: what the file is, whether its claims are bearable, its pixels upright, what it carries along."""
 
 from __future__ import annotations
 
-import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hcd.errors import ImageError, UsageError
+from hcd.image.carry import DAMAGE, DESCRIPTION, ORIENTATION, Carried, carried, exif_value
+from hcd.image.color import from_float, from_pillow
+from hcd.image.deep import read_deep, vips
+from hcd.image.headers import Header, read_header
+from hcd.image.limits import MAX_PIXELS, check_bytes, check_pixels
 from hcd.image.picture import Picture
+from hcd.image.source import open_regular
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I")
-_EXIF_ORIENTATION = 0x0112
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl")
+KEYWORD = "hcd"
+_KNOWN = "known are PNG, JPEG, WebP, BMP, TIFF, AVIF, HEIF, JPEG XL"
 # Not ImageOps.exif_transpose, which also writes EXIF anew and fails where a camera wrote a tag of another type.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# Dimensions to reverse, and whether height and width change places first.
+_UPRIGHT: dict[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (3,)),
+    3: (False, (2, 3)),
+    4: (False, (2,)),
+    5: (True, ()),
+    6: (True, (3,)),
+    7: (True, (2, 3)),
+    8: (True, (2,)),
 }
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, TypeError, IndexError, OverflowError)
+_SAMPLE_FORMAT, _BITS, _EXTRA_SAMPLES = 339, 258, 338
+# Pillow's own limit is one for the whole process.
+_PILLOW_LIMIT = threading.RLock()
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -49,90 +59,207 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def read_picture(path: str | Path) -> Picture:
-    """Read PNG, JPEG, WebP, BMP or TIFF into tensors.
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """A picture, and the text that the LR metadata are, where there is one."""
 
-    EXIF orientation is applied. Gray, palette and 1-bit files become RGB; alpha and palette transparency
-    become ``alpha``. 16-bit gray keeps its precision; other 16-bit files are read as 8 bits.
+    picture: Picture
+    comment: str | None
+
+
+def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read PNG, JPEG, WebP, BMP, TIFF or AVIF (with extras HEIF and JPEG XL) into tensors.
+
+    EXIF orientation is applied. Gray, palette and 1-bit files become RGB, CMYK and Lab by their profiles; alpha and
+    palette transparency become ``alpha``. 16-bit gray keeps its precision, other files of more than 8 bits do with
+    the extra ``vips``. What is not taken over is said in ``Picture.warnings``.
+
+    Args:
+        max_pixels: more than this are refused before anything is decoded.
 
     Raises:
         ImageError: not there, not readable, damaged, too large, or of a kind that is not supported.
     """
-    path = Path(path)
-    return to_picture(open_image(path), path)
+    return read_file(Path(path), max_pixels=max_pixels).picture
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decode the first frame of a file, orientation applied, in its own mode; ``info`` and EXIF kept.
+def read_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """As :func:`read_picture`, with the text of the LR metadata.
 
     Raises:
         ImageError: as :func:`read_picture`.
     """
+    with open_regular(path) as file:
+        return decode_file(file, path, max_pixels=max_pixels)
+
+
+def decode_file(file: BinaryIO, path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """As :func:`read_file`, from an open file; ``path`` is for messages.
+
+    Raises:
+        ImageError: as :func:`read_picture`.
+    """
+    with _clear_errors(path, max_pixels):
+        check_bytes(file.seek(0, 2), path, max_pixels)
+        header = read_header(file)
+        if header is None:
+            raise ImageError(f"{path}: not a picture of a known format; {_KNOWN}")
+        if header.size is not None:
+            check_pixels(*header.size, path, max_pixels)
+        _load_plugin(header.kind, path)
+        try:
+            with _unlimited():
+                image = Image.open(file, formats=(header.kind,))
+        except UnidentifiedImageError:
+            # Floating point color is beyond Pillow, and libvips has a way.
+            deep = read_deep(file, path, max_pixels) if header.kind == "TIFF" else None
+            if deep is not None:
+                return Decoded(picture=deep, comment=None)
+            if header.kind == "TIFF" and vips() is None:
+                raise ImageError(
+                    f"{path}: damaged, or floating point color, which needs the extra 'vips'; pip install 'hcd[vips]'"
+                ) from None
+            raise
+        with image:
+            check_pixels(image.width, image.height, path, max_pixels)
+            return _decode(image, header, file, path, max_pixels)
+
+
+def _decode(image: Image.Image, header: Header, file: BinaryIO, path: Path, max_pixels: int) -> Decoded:
+    kind = header.kind
+    notes: list[str] = []
+    if getattr(image, "is_animated", False):
+        notes.append(f"{path}: holds more than one picture; the first is taken")
+    picture = None
+    upright = kind == "JXL"  # its decoder turns
+    depth = _depth(image, header)
+    if depth > 8 and image.mode not in ("I;16", "I;16B", "I;16L", "I", "F"):
+        if kind == "HEIF":
+            picture = _read_deep_heif(file, image.info.get("icc_profile"), path)
+        elif kind != "JXL":
+            premultiplied = kind == "TIFF" and _tag(image, _EXTRA_SAMPLES) == 1
+            picture = read_deep(file, path, max_pixels, premultiplied=premultiplied)
+            upright = kind == "AVIF" and picture is not None
+        if picture is None:
+            remedy = "convert it to a 16-bit PNG" if kind == "JXL" else "pip install 'hcd[vips]'"
+            notes.append(f"{path}: {depth} bits per sample are read as 8; to keep them, {remedy}")
+    stored = exif_value(image, ORIENTATION)
+    if picture is None:
+        # TIFFs are checked against Pillow's limit once more; twice the limit is where it refuses.
+        beyond = image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+        with _unlimited() if beyond else nullcontext():
+            image.load()
+        picture = from_pillow(image, path)
+    # After the pixels, as PNG may have its EXIF behind them.
+    found = carried(image, path, f"{KEYWORD} ")
+    comment = _comment(image)
+    if kind == "TIFF" and found.orientation == 1 and found.dpi is not None and stored in (5, 6, 7, 8):
+        # Pillow has turned it by itself, but not the resolution.
+        found = replace(found, dpi=found.dpi[::-1])
+    return Decoded(picture=_with(picture, found, upright, notes), comment=comment)
+
+
+def _with(picture: Picture, found: Carried, upright: bool, notes: list[str]) -> Picture:
+    turn = 1 if upright else found.orientation
+    return replace(
+        picture,
+        rgb=_turned(picture.rgb, turn),
+        alpha=None if picture.alpha is None else _turned(picture.alpha, turn),
+        exif=found.exif,
+        xmp=found.xmp,
+        dpi=found.dpi,
+        warnings=(*notes, *picture.warnings, *found.warnings),
+    )
+
+
+def _turned(samples: Tensor, orientation: int) -> Tensor:
+    swap, flips = _UPRIGHT.get(orientation, (False, ()))
+    if swap:
+        samples = samples.transpose(2, 3)
+    return torch.flip(samples, flips) if flips else samples.contiguous()
+
+
+def _depth(image: Image.Image, header: Header) -> int:
+    """Bits per sample; 8 where there are fewer."""
+    if header.kind == "TIFF":
+        bits = _tag(image, _BITS)
+        return bits if isinstance(bits, int) and bits > 8 else 8
+    if header.kind == "HEIF":
+        bits = image.info.get("bit_depth", 8)
+        return bits if isinstance(bits, int) else 8
+    return header.depth
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    """The value, or the first of the values, of a TIFF tag."""
     try:
-        there, regular = path.exists(), path.is_file()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    if not there:
-        raise ImageError(f"{path}: no such file")
-    if not regular:
-        raise ImageError(f"{path}: not a regular file; give a picture")
-    return decode_image(path, path)
+        value = image.tag_v2.get(tag)  # type: ignore[attr-defined]
+    except (*DAMAGE, AttributeError):
+        return None
+    return value[0] if isinstance(value, tuple) and value else value
 
 
-def decode_image(source: Path | BinaryIO, path: Path) -> Image.Image:
-    """As :func:`open_image`, from a path or an open file; ``path`` is for error messages."""
+def _read_deep_heif(file: BinaryIO, icc: Any, path: Path) -> Picture:
+    import numpy as np
+    import pillow_heif
+
+    file.seek(0)
+    heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
+    samples = np.asarray(heif)
+    largest = 65535.0 if samples.dtype == np.uint16 else 255.0
+    return from_float(samples.astype(np.float32) / largest, alpha=heif.mode.startswith("RGBA"), icc=icc, path=path)
+
+
+def _comment(image: Image.Image) -> str | None:
+    """The text stored for :data:`KEYWORD` by :func:`hcd.image.encode`, or None."""
+    text = image.info.get(KEYWORD)
+    if text is None:
+        described = exif_value(image, DESCRIPTION)
+        if isinstance(described, str) and described.startswith(KEYWORD + " "):
+            text = described[len(KEYWORD) + 1 :]
+    return str(text) if text is not None else None
+
+
+def _load_plugin(kind: str, path: Path) -> None:
+    """Teach Pillow the formats that are extras."""
+    if kind == "HEIF":
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise ImageError(f"{path}: HEIF needs the extra 'heif'; pip install 'hcd[heif]'") from error
+        pillow_heif.register_heif_opener(thumbnails=False)
+    elif kind == "JXL":
+        try:
+            import pillow_jxl  # noqa: F401 - importing it registers the format
+        except ImportError as error:
+            raise ImageError(f"{path}: JPEG XL needs the extra 'jxl'; pip install 'hcd[jxl]'") from error
+
+
+@contextmanager
+def _unlimited() -> Iterator[None]:
+    """Without Pillow's own limit: ours is checked before and after."""
+    with _PILLOW_LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def _clear_errors(path: Path, max_pixels: int) -> Iterator[None]:
+    """Every way in which a decoder fails, as an :class:`ImageError` of one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as image:
-                image.load()
-                turn = _UPRIGHT.get(exif_value(image, _EXIF_ORIENTATION))
-                return image.copy() if turn is None else image.transpose(turn)
+            yield
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a picture of a known format; known are PNG, JPEG, WebP, BMP, TIFF") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise ImageError(f"{path}: more than {limit} megapixels, which is taken for an attack; shrink it") from error
-    except PermissionError as error:
-        raise ImageError(f"{path}: no permission to read it") from error
+        raise ImageError(f"{path}: damaged, or of a kind that cannot be read; fetch it again or convert it") from error
     except MemoryError as error:
-        raise ImageError(f"{path}: does not fit into memory") from error
-    except _DAMAGE as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ImageError(f"{path}: does not fit into memory; shrink it") from error
+    # Decoders of many makers; what they raise on damage is no list that could be kept.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(f"{path}: damaged or truncated ({reason}); fetch it again") from error
-
-
-def exif_value(image: Image.Image, tag: int) -> Any:
-    """An EXIF value, None where there is none or EXIF is damaged: the pixels are what matters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return image.getexif().get(tag)
-        except (*_DAMAGE, AttributeError):
-            return None
-
-
-def to_picture(image: Image.Image, path: Path) -> Picture:
-    """Tensors of a decoded image; ``path`` is for error messages."""
-    icc = image.info.get("icc_profile")
-    if image.mode in _SIXTEEN_BIT_MODES:
-        samples = np.asarray(image, dtype=np.float32) / 65535
-        if samples.min() < 0 or samples.max() > 1:
-            raise ImageError(f"{path}: 32-bit integer samples are not supported; convert it to 8 or 16 bits")
-        return Picture(rgb=torch.from_numpy(samples)[None, None].repeat(1, 3, 1, 1), gray=True, icc=icc)
-    if image.mode == "F":
-        raise ImageError(f"{path}: floating point samples are not supported; convert it to 8 or 16 bits")
-    if image.mode not in ("RGB", "RGBA", "RGBX", "L", "LA", "La", "P", "PA", "RGBa", "1"):
-        # The profile of another color space would be wrong for the converted samples.
-        image, icc = image.convert("RGB"), None
-    gray = image.mode in ("L", "LA", "La", "1")
-    alpha: Tensor | None = None
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = _to_float(np.asarray(image.getchannel("A"))[..., None])
-    return Picture(rgb=_to_float(np.asarray(image.convert("RGB"))), alpha=alpha, gray=gray, icc=icc)
-
-
-def _to_float(samples: np.ndarray) -> Tensor:
-    return torch.from_numpy(samples.astype(np.float32)).permute(2, 0, 1)[None] / 255

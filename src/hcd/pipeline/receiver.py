@@ -1,96 +1,15 @@
-"""The way of one picture, in memory: picture → LR picture with its information, and back."""
+"""The receiver: LR files back to large pictures, with the models that they name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-import torch
-
-from hcd.collab import Evaluation, Result, collaborate, fit_upscaling
-from hcd.errors import MetadataError, ModelError, UsageError, printable
-from hcd.image import LRInfo, Picture, downscale_alpha, read_lr, read_picture, upscale_alpha
-from hcd.ops import quantize
-from hcd.rescaler import GrayRescaler, Rescaler
+from hcd.errors import ImageError, MetadataError, ModelError, UsageError, printable
+from hcd.image import MAX_PIXELS, LRInfo, Picture, read_lr, read_picture
+from hcd.pipeline.way import upscale_picture
+from hcd.rescaler import Rescaler
 from hcd.zoo import SPANDREL, SPANDREL_RECORDED, get_entry, hash_weights, is_plugin, load, shipped_hash
-
-
-@dataclass(frozen=True, kw_only=True)
-class Downscaled:
-    """An LR picture on its way to a file.
-
-    Attributes:
-        picture: the LR picture, multiples of 1/255, on the CPU.
-        info: what goes into its metadata.
-        result: how it was found.
-    """
-
-    picture: Picture
-    info: LRInfo
-    result: Result
-
-
-def downscale_picture(
-    picture: Picture,
-    model: Rescaler,
-    preset: str = "balanced",
-    *,
-    device: str = "cpu",
-    memory: int | None = None,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
-    on_tile: Callable[[int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    **settings: Any,
-) -> Downscaled:
-    """Downscale one picture collaboratively; alpha is downscaled by bicubic, the color profile carried.
-
-    Args, Raises: as :func:`hcd.collaborate`; ``device`` is where the model is.
-    """
-    solved_for = GrayRescaler(model) if picture.gray else model
-    result = collaborate(
-        picture.rgb.to(device),
-        solved_for,
-        preset,
-        memory=memory,
-        on_evaluation=on_evaluation,
-        on_tile=on_tile,
-        stop=stop,
-        **settings,
-    )
-    alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale)
-    info = LRInfo(
-        model=model.name,
-        weights=model.weights_hash,
-        scale=model.scale,
-        width=picture.width,
-        height=picture.height,
-        latent=model.latent,
-        gray=picture.gray,
-    )
-    return Downscaled(picture=Picture(rgb=result.lr.cpu(), alpha=alpha, icc=picture.icc), info=info, result=result)
-
-
-@torch.no_grad()
-def upscale_picture(
-    lr: Picture, model: Rescaler, info: LRInfo | None = None, *, device: str = "cpu", memory: int | None = None
-) -> Picture:
-    """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's.
-
-    What does not fit into ``memory`` bytes (None: most of what is free) is restored in tiles.
-
-    Raises:
-        PictureTooLargeError: not even the smallest tiles fit.
-    """
-    if info is None:
-        height, width, gray = lr.height * model.scale, lr.width * model.scale, lr.gray
-    else:
-        height, width, gray = info.height, info.width, info.gray
-    receiver = fit_upscaling(lr.rgb.to(device), GrayRescaler(model) if gray else model, memory=memory)
-    rgb = quantize(receiver.upscale(lr.rgb.to(device)))[..., :height, :width].cpu()
-    alpha = None if lr.alpha is None else upscale_alpha(lr.alpha, model.scale, height=height, width=width)
-    return Picture(rgb=rgb, alpha=alpha, gray=gray, icc=lr.icc)
 
 
 @final
@@ -103,6 +22,8 @@ class Receiver:
             just these weights.
         device: where the models run.
         memory: bytes that restoring may take, see :func:`upscale_picture`.
+        max_pixels: larger files are refused before they are decoded, and larger pictures before they are rebuilt.
+        depth: bits per sample of the large pictures, 8 or 16; None for those of the LR files.
 
     Raises:
         ModelError, WeightsError: the given model cannot be loaded.
@@ -115,7 +36,10 @@ class Receiver:
         weights: Path | None = None,
         device: str = "cpu",
         memory: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        depth: int | None = None,
     ) -> None:
+        self._max_pixels, self._depth = max_pixels, depth
         self._model, self._weights, self._device, self._memory = model, weights, device, memory
         self._weights_hash = "" if weights is None else hash_weights(weights)
         self._loaded: dict[tuple[str, Path | None, str | None], Rescaler] = {}
@@ -126,16 +50,16 @@ class Receiver:
         """Read an LR file and rebuild the large picture.
 
         Raises:
-            ImageError: the file cannot be read.
+            ImageError: the file cannot be read, or the large picture would be too large.
             MetadataError: its metadata are missing or damaged, and no model was given.
             ModelError: the model that it names is not installed.
         """
         try:
-            picture, info = read_lr(path)
+            picture, info = read_lr(path, max_pixels=self._max_pixels)
         except MetadataError:
             if self._model is None:
                 raise
-            picture, info = read_picture(path), None
+            picture, info = read_picture(path, max_pixels=self._max_pixels), None
         if self._model is not None:
             model = self._given(self._model, info)
             if info is not None and info.scale != model.scale:
@@ -146,7 +70,17 @@ class Receiver:
             raise MetadataError(
                 f"{path}: carries no hcd metadata, so the model that made it is unknown; name one with --model"
             )
-        return upscale_picture(picture, model, info, device=self._device, memory=self._memory)
+        if info is None:
+            self._check_size(path, picture, model.scale)
+        return upscale_picture(picture, model, info, depth=self._depth, device=self._device, memory=self._memory)
+
+    def _check_size(self, path: Path, lr: Picture, scale: int) -> None:
+        width, height = lr.width * scale, lr.height * scale
+        if width * height > self._max_pixels:
+            raise ImageError(
+                f"{path}: would become {width}×{height} pixels, more than the {self._max_pixels / 1e6:.3g} megapixels "
+                "allowed; allow it with --max-pixels"
+            )
 
     def _given(self, name: str, info: LRInfo | None) -> Rescaler:
         """The given model. A latent policy belongs to weights: the file's counts where it was made with these."""

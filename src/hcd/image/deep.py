@@ -1,0 +1,113 @@
+"""Pictures of more than eight bits per sample, which Pillow reads and writes as eight: through libvips."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from hcd.errors import ImageError, MissingDependencyError
+from hcd.image.color import from_float
+from hcd.image.limits import check_pixels
+from hcd.image.picture import Picture
+
+# What libvips calls the color spaces whose samples can be taken as they are.
+_AS_THEY_ARE = ("rgb16", "grey16", "rgb", "srgb", "b-w", "scrgb", "multiband")
+_SCALES = {"uchar": 255.0, "ushort": 65535.0, "float": 1.0, "double": 1.0}
+
+
+def vips() -> Any | None:
+    """The module ``pyvips``, or None where the extra ``vips`` is not installed."""
+    try:
+        import pyvips
+    except (ImportError, OSError):
+        return None
+    # The cache is by name: a file that was written anew would be given as it was.
+    pyvips.cache_set_max(0)
+    return pyvips
+
+
+def need_vips() -> Any:
+    """The module ``pyvips``.
+
+    Raises:
+        MissingDependencyError: the extra ``vips`` is not installed.
+    """
+    found = vips()
+    if found is None:
+        raise MissingDependencyError("16 bits per sample need the extra 'vips'; pip install 'hcd[vips]', or use 8 bits")
+    return found
+
+
+def read_deep(file: BinaryIO, path: Path, max_pixels: int, *, premultiplied: bool = False) -> Picture | None:
+    """The picture with all of its precision, in the orientation in which it is stored; None if libvips has no way.
+
+    Args:
+        premultiplied: whether colors were stored multiplied with alpha.
+
+    Raises:
+        ImageError: damaged, too large, or samples that are no finite numbers.
+    """
+    pyvips = vips()
+    if pyvips is None:
+        return None
+    file.seek(0)
+    data = file.read()
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+        check_pixels(image.width, image.height, path, max_pixels)
+        alpha = image.hasalpha()
+        if image.interpretation not in _AS_THEY_ARE or image.format not in _SCALES or image.bands - alpha not in (1, 3):
+            return None
+        scale = _SCALES[image.format]
+        samples = image.numpy().reshape(image.height, image.width, image.bands)
+        icc = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    except pyvips.Error as error:
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{path}: damaged or truncated ({reason[:200]}); fetch it again") from error
+    samples = samples.astype(np.float32) / scale
+    if alpha and premultiplied:
+        samples[..., :-1] /= samples[..., -1:].clip(1 / 65535)
+        samples = samples.clip(0, 1)
+    return from_float(samples, alpha=alpha, icc=icc, path=path)
+
+
+def encode_png16(picture: Picture, **options: Any) -> bytes:
+    """A PNG of 16 bits per sample.
+
+    Args:
+        **options: metadata, as Pillow takes them when it saves a PNG.
+
+    Raises:
+        MissingDependencyError: the extra ``vips`` is not installed.
+    """
+    pyvips = need_vips()
+    samples = picture.samples(65535)
+    image = pyvips.Image.new_from_array(samples).copy(interpretation="grey16" if picture.gray else "rgb16")
+    chunks = _chunks(image.pngsave_buffer(compression=9, bitdepth=16, keep="none"))
+    # libvips would write EXIF of its own making; the chunks that Pillow writes are the same as for 8 bits.
+    buffer = io.BytesIO()
+    Image.new("L" if picture.gray else "RGB", (1, 1)).save(buffer, "PNG", **options)
+    carried = [(name, body) for name, body in _chunks(buffer.getvalue()) if name not in (b"IHDR", b"IDAT", b"IEND")]
+    pixels = [(name, body) for name, body in chunks if name in (b"IDAT", b"IEND")]
+    early = [(name, body) for name, body in carried if name != b"eXIf"]
+    late = [(name, body) for name, body in carried if name == b"eXIf"]
+    parts = [chunks[0], *early, *late, *pixels]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    )
+
+
+def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and bodies of the chunks of a PNG that was just written."""
+    found, at = [], 8
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found

@@ -1,0 +1,37 @@
+"""A small share of ``make fuzz``: spoiled files of every kind are read or refused, and leave nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.mutate import CHANGES, samples, spoiled
+from tests.fuzz.send import send
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("fuzz")
+    (made / "out").mkdir()
+    return made
+
+
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
+@given(sample=st.sampled_from(samples()), changes=CHANGES, checksums=st.booleans())
+def test_spoiled_files(folder, sample, changes, checksums):
+    path = folder / f"current{sample.suffix}"
+    path.write_bytes(spoiled(sample.data, changes, checksums))
+    send(path, folder / "out")
+
+
+def test_whole_files_are_all_read_and_none_is_lost(folder):
+    """Guards the guard: what is spoiled was whole, and most LR files are rebuilt."""
+    rebuilt = 0
+    for sample in samples():
+        path = folder / f"whole{sample.suffix}"
+        path.write_bytes(sample.data)
+        counts = send(path, folder / "out")
+        assert counts["read"] == 1, sample.name
+        rebuilt += counts["rebuilt"]
+    assert rebuilt >= 12
