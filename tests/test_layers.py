@@ -21,7 +21,7 @@ FLOORS = [
     {"rescaler"},
     {"zoo", "collab"},
     {"pipeline"},
-    {"train", "evaluate"},
+    {"train", "evaluate", "bench"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

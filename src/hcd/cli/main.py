@@ -10,7 +10,19 @@ import click
 from hcd import __version__
 from hcd.errors import HcdError, printable, unknown_name
 
-_COMMANDS = ("campaign", "card", "compare", "convert", "demo", "downscale", "evaluate", "models", "train", "upscale")
+_COMMANDS = (
+    "bench",
+    "campaign",
+    "card",
+    "compare",
+    "convert",
+    "demo",
+    "downscale",
+    "evaluate",
+    "models",
+    "train",
+    "upscale",
+)
 
 
 class _LazyGroup(click.Group):

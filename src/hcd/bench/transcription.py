@@ -1,0 +1,136 @@
+"""The published scheme, transcribed plainly: what benchmarks compare with, so nothing in here may be made faster.
+
+Autograd over the whole network, everything kept, gradients for the weights too, the inputs of every layer
+concatenated, float32, pictures plane by plane, no tiles: as the reference implementation computes an evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.errors import UsageError
+from hcd.nets import IRN
+from hcd.ops import quantize
+from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
+
+_SLOPE = 0.2
+_CLAMP = 1.0
+_SIGNS = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]])
+
+
+class _Dense(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, growth: int = 32) -> None:
+        super().__init__()
+        self.convs = 5
+        for i in range(1, 6):
+            out = out_channels if i == self.convs else growth
+            self.add_module(f"conv{i}", nn.Conv2d(in_channels + (i - 1) * growth, out, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [x]
+        for i in range(1, self.convs):
+            found.append(F.leaky_relu(getattr(self, f"conv{i}")(torch.cat(found, 1)), _SLOPE))
+        result: Tensor = getattr(self, f"conv{self.convs}")(torch.cat(found, 1))
+        return result
+
+
+class _Coupling(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.F, self.G, self.H = _Dense(channels - 3, 3), _Dense(3, channels - 3), _Dense(3, channels - 3)
+
+    def forward(self, x: Tensor, reverse: bool) -> Tensor:
+        x1, x2 = x[:, :3], x[:, 3:]
+        if not reverse:
+            y1 = x1 + self.F(x2)
+            y2 = x2 * torch.exp(self._log_scale(y1)) + self.G(y1)
+        else:
+            y2 = (x2 - self.G(x1)) / torch.exp(self._log_scale(x1))
+            y1 = x1 - self.F(y2)
+        return torch.cat((y1, y2), 1)
+
+    def _log_scale(self, x: Tensor) -> Tensor:
+        return _CLAMP * (torch.sigmoid(self.H(x)) * 2 - 1)
+
+
+class _Haar(nn.Module):
+    haar_weights: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("haar_weights", _SIGNS[:, None].repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor, reverse: bool) -> Tensor:
+        count, channels, height, width = x.shape
+        if not reverse:
+            y = F.conv2d(x, self.haar_weights, stride=2, groups=self.channels) / 4
+            y = y.reshape(count, channels, 4, height // 2, width // 2).transpose(1, 2)
+            return y.reshape(count, 4 * channels, height // 2, width // 2)
+        y = x.reshape(count, 4, self.channels, height, width).transpose(1, 2).reshape(count, -1, height, width)
+        return F.conv_transpose2d(y, self.haar_weights, stride=2, groups=self.channels)
+
+
+@final
+class Transcription(nn.Module):
+    """Both passes of an IRN, and the gradients of both stages, on weights of its own.
+
+    Args:
+        model: a rescaler made of an IRN; it stays as it is.
+
+    Raises:
+        UsageError: another rescaler.
+
+    Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, and its official code (Haar transforms as grouped
+        convolutions, scales held by a sigmoid); Xu et al., ICCV 2023 (arXiv 2211.10643), algorithm 1.
+    """
+
+    def __init__(self, model: Rescaler) -> None:
+        super().__init__()
+        if not isinstance(model, InvertibleRescaler):
+            raise UsageError(f"'{model.name}': only IRN is transcribed to compare with; use a model of that family")
+        self.scale = model.scale
+        self._policy = LatentPolicy.parse(model.latent)
+        layers: list[nn.Module] = []
+        channels = 3
+        for couplings in cast(IRN, model.net).blocks:
+            layers.append(_Haar(channels))
+            channels *= 4
+            layers.extend(_Coupling(channels) for _ in range(couplings))
+        self.operations = nn.ModuleList(layers)
+        weights = {name: value.contiguous() for name, value in model.net.state_dict().items()}
+        self.load_state_dict(weights)
+        self.to(next(model.parameters()).device)
+
+    def downscale(self, hr: Tensor) -> Tensor:
+        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3, H/scale, W/scale]``."""
+        for operation in self.operations:
+            hr = operation(hr, False)
+        return hr[:, :3]
+
+    def upscale(self, lr: Tensor) -> Tensor:
+        """``[N, 3, h, w]`` → ``[N, 3, h·scale, w·scale]``."""
+        y = torch.cat([lr, self._policy.latent(lr, 3 * self.scale**2 - 3)], 1)
+        for operation in reversed(self.operations):
+            y = operation(y, True)
+        return y
+
+    def lr_gradient(self, lr: Tensor, hr: Tensor) -> Tensor:
+        """Of the mean squared error of the restored picture, summed over its channels, by the LR sample."""
+        return self._gradient(lr, hr, lambda sample: sample)
+
+    def hr_gradient(self, sample: Tensor, hr: Tensor) -> Tensor:
+        """Of the same by the HR sample, which is downscaled and rounded first."""
+        return self._gradient(sample, hr, lambda x: quantize(self.downscale(x)))
+
+    def _gradient(self, start: Tensor, hr: Tensor, to_lr: Callable[[Tensor], Tensor]) -> Tensor:
+        self.zero_grad()
+        sample = start.detach().clone().requires_grad_()
+        error = (self.upscale(to_lr(sample)) - hr).square().sum() / hr[0, 0].numel()
+        error.backward()  # type: ignore[no-untyped-call]
+        return cast(Tensor, sample.grad)
