@@ -29,6 +29,7 @@ STAGES = ("lr", "hr", "upscale")
 _SEED = 0
 # Of the memory that is free, what the transcription may be expected to take and is still run.
 _SHARE = 0.7
+_MEASURABLE = 2**20
 # HR pixels a side of the part whose convolutions are run by themselves.
 _PART = 512
 
@@ -122,7 +123,9 @@ class EvaluationRow:
     @property
     def smaller(self) -> float | None:
         """Memory of the transcription over memory of this implementation."""
-        return None if self.plain_peak_bytes is None else self.plain_peak_bytes / max(1, self.peak_bytes)
+        if self.plain_peak_bytes is None or self.peak_bytes < _MEASURABLE:
+            return None
+        return self.plain_peak_bytes / self.peak_bytes
 
     @property
     def convolution_share(self) -> float:
