@@ -17,6 +17,55 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    try:
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_bytes() -> int:
+    """Memory that the system could give; half of all where it does not say."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, LookupError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The shortest of several runs.
+
+    Attributes:
+        seconds: on the clock.
+        cpu_seconds: of all threads together; what can be relied on where other work runs beside this.
+    """
+
+    seconds: float
+    cpu_seconds: float
+
+
+def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, Timing]:
+    """Each run once to warm up, then all of them in turn, so that what else the machine does meets all alike."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for turn in range(repeats + 1):
+        for name, run in runs.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            run()
+            if turn:
+                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        name: Timing(seconds=min(wall for wall, _ in pairs), cpu_seconds=min(cpu for _, cpu in pairs))
+        for name, pairs in found.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvShape:
     """A 3×3 convolution of one picture with zeros around it.
@@ -32,6 +81,69 @@ class ConvShape:
     width: int
 
     @property
-    def flops(shapes: Counter[ConvShape]) -> int:
+    def flops(self) -> int:
+        """Multiplications and additions, computed directly."""
+        return 18 * self.inputs * self.outputs * self.height * self.width
+
+
+def convolutions_of(run: Callable[[], object], net: nn.Module) -> Counter[ConvShape]:
+    """How many 3×3 convolutions of each shape a run makes in the modules of a network, forward."""
+    counted: Counter[ConvShape] = Counter()
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            number, channels, height, width = inputs[0].shape
+            shape = ConvShape(inputs=channels, outputs=module.out_channels, height=height, width=width)
+            counted[shape] += number
+
+    with contextlib.ExitStack() as stack:
+        for module in net.modules():
+            stack.callback(module.register_forward_pre_hook(count).remove)
+        run()
+    return counted
+
+
+def with_input_gradients(forward: Counter[ConvShape]) -> Counter[ConvShape]:
+    """These and the convolutions of their gradients by the input, where inputs and outputs change places."""
+    both = Counter(forward)
+    for shape, count in forward.items():
+        turned = ConvShape(inputs=shape.outputs, outputs=shape.inputs, height=shape.height, width=shape.width)
+        both[turned] += count
+    return both
+
+
+def flops(shapes: Counter[ConvShape]) -> int:
     """Operations of these convolutions, computed directly."""
     return sum(shape.flops * count for shape, count in shapes.items())
+
+
+def convolution_timing(shapes: Counter[ConvShape], *, repeats: int, device: str = "cpu") -> Timing:
+    """What these convolutions take by themselves, in float32 and the layout that each is fastest in.
+
+    Only the library's own convolution runs (oneDNN on a CPU), on inputs that lie as it likes them.
+    """
+    timings = [(count, _fastest(shape, repeats, device)) for shape, count in shapes.items()]
+    return Timing(
+        seconds=sum(count * timing.seconds for count, timing in timings),
+        cpu_seconds=sum(count * timing.cpu_seconds for count, timing in timings),
+    )
+
+
+def _fastest(shape: ConvShape, repeats: int, device: str) -> Timing:
+    x = torch.rand(1, shape.inputs, shape.height, shape.width, device=device)
+    weight = torch.rand(shape.outputs, shape.inputs, 3, 3, device=device) - 0.5
+    runs = {
+        str(layout): functools.partial(
+            _convolve, x.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)
+        )
+        for layout in (torch.contiguous_format, torch.channels_last)
+    }
+    timings = time_in_turn(runs, repeats=repeats).values()
+    return min(timings, key=lambda timing: timing.cpu_seconds)
+
+
+def _convolve(x: Tensor, weight: Tensor) -> None:
+    with torch.inference_mode():
+        F.conv2d(x, weight, padding=1)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
