@@ -26,7 +26,7 @@ def test_paper_is_as_published():
     assert (paper.steps_hr, paper.steps_lr) == (15, 15)
     assert paper.rule == NormalizedGradient(step_size=20 / 255)
     assert (paper.norm, paper.epsilon_hr, paper.epsilon_lr) == ("l2", 0.3, 0.3)
-    assert (paper.random_start, paper.keep, paper.round_hr, paper.round_lr) == (True, "last", True, False)
+    assert (paper.random_start, paper.keep, paper.round_hr) == (True, "last", True)
     assert not paper.never_worse
 
 
@@ -71,7 +71,19 @@ def test_settings_are_frozen():
         ({"steps_lr": 1.5}, "steps_lr 1.5"),
         ({"steps_hr": math.nan}, "steps_hr nan"),
         ({"seed": -1}, "seed -1"),
-        ({"rule": "lbfgs"}, "rule"),
+        ({"rule": "lbfsg"}, r"unknown step rule 'lbfsg'\. Did you mean 'lbfgs'"),
+        ({"rule": 3}, "rule 3"),
+        ({"loss": "mse"}, r"unknown loss 'mse'.*Known: rgb, y"),
+        ({"loss": NormalizedGradient()}, "loss NormalizedGradient"),
+        ({"rounding": "sotf"}, r"unknown rounding 'sotf'\. Did you mean 'soft'"),
+        ({"penalties": (1.0,)}, "penalties"),
+        ({"over": "image"}, "unknown over 'image'"),
+        ({"stages": ("lr", "lr")}, "names a stage twice"),
+        ({"stages": ("lr", "xr")}, "unknown stage 'xr'"),
+        ({"steps_both": 3}, r"steps_both 3: stages \('hr', 'lr'\) leave 'both' out"),
+        ({"steps_finish": -1}, "steps_finish -1"),
+        ({"min_lr_psnr": math.nan}, "min_lr_psnr nan"),
+        ({"tolerance": -1e-3}, "tolerance"),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""What the method minimizes: the error of the restored picture, inside the original's frame."""
+"""What the method minimizes: the loss of the restored picture, inside the original's frame."""
 
 from __future__ import annotations
 
@@ -9,20 +9,48 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from hcd.collab.losses import Loss, SquaredError
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler, TiledRescaler
 from hcd.tiling import Tile
 
 
+@dataclass(kw_only=True)
+class Meter:
+    """What one evaluation shows beside the objective, added up over the parts of the picture.
+
+    Attributes:
+        of_file: read the last two as well.
+        squares: squared error over RGB of the restored picture.
+        file_squares, file_loss: squared error over RGB, and loss, of the restored picture in 8 bits.
+    """
+
+    of_file: bool = False
+    squares: float = 0.0
+    file_squares: float = 0.0
+    file_loss: float = 0.0
+
+    @torch.no_grad()
+    def read(self, hr_hat: Tensor, hr: Tensor, loss: Loss) -> None:
+        """Add a part of the picture."""
+        self.squares += float((hr_hat - hr).square().sum())
+        if self.of_file:
+            file, original = quantize(hr_hat).double(), hr.double()
+            self.file_squares += float((file - original).square().sum())
+            self.file_loss += float(loss.total(file, original))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """Mean squared error over RGB between ``hr`` and its reconstruction from an LR picture.
+    """The loss between ``hr`` and its reconstruction from an LR picture, per pixel.
 
     Args:
         hr: the original, ``[1, 3, H, W]`` in [0, 1].
         model: the rescaler whose ``upscale`` the receiver runs.
-        sign: +1 to minimize the error, −1 to maximize it.
+        loss: what is minimized.
+        sign: +1 to minimize the loss, −1 to maximize it.
         on_tile: called for every tile of a tiled model with its number, from 1 on, and the number of all; what it
             raises ends the evaluation.
 
@@ -31,39 +59,89 @@ class Reconstruction:
 
     hr: Tensor
     model: Rescaler
+    loss: Loss = SquaredError()  # noqa: RUF009 - frozen
     sign: int = 1
     on_tile: Callable[[int, int], None] | None = None
 
-    def from_lr(self, lr: Tensor) -> Tensor:
+    def from_lr(self, lr: Tensor, meter: Meter | None = None) -> Tensor:
         """The objective as a function of the LR picture, as it is given (not rounded here)."""
-        return self.sign * self._squares(lr, lambda hr_hat: hr_hat) / self.hr.numel()
-
-    @torch.no_grad()
-    def psnr_of_file(self, lr: Tensor) -> float:
-        """PSNR over RGB, in dB, of what a receiver restores in 8 bits from an LR file's pixels."""
-        mean = float(self._squares(lr, lambda hr_hat: quantize(hr_hat).double())) / self.hr.numel()
-        return -10 * math.log10(mean) if mean > 0 else math.inf if mean == 0 else math.nan
-
-    def _squares(self, lr: Tensor, finish: Callable[[Tensor], Tensor]) -> Tensor:
-        """The sum of squared errors of the restored picture, finished in some way, inside the original's frame."""
 
         def of_part(hr_hat: Tensor, hr: Tensor) -> Tensor:
-            height, width = hr.shape[-2:]
-            return (finish(hr_hat)[..., :height, :width] - hr).square().sum()
+            if meter is not None:
+                meter.read(hr_hat, hr, self.loss)
+            return self.loss.total(hr_hat, hr)
 
+        return self.sign * self._over_picture(lr, of_part) / self._pixels
+
+    @torch.no_grad()
+    def of_file(self, lr: Tensor) -> Meter:
+        """What a receiver's 8-bit picture, restored from an LR file's pixels, is worth."""
+        meter = Meter(of_file=True)
+        self.from_lr(lr, meter)
+        return meter
+
+    def psnr(self, squares: float) -> float:
+        """PSNR over RGB, in dB, that a sum of squared errors over the picture stands for."""
+        mean = squares / self.hr.numel()
+        return -10 * math.log10(mean) if mean > 0 else math.inf if mean == 0 else math.nan
+
+    def curvature(self, to_lr: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+        """The generalized Gauss–Newton matrix of the objective at ``x`` times a direction: ``Jᵀ L″ J v``.
+
+        J is the derivative of the restored picture by ``x``, L″ the loss's second derivative by the restored picture.
+        The inner product ``J v`` is taken in forward mode, or for a model in tiles, whose pieces are computed apart,
+        by central differences; the outer one in reverse mode.
+
+        Args:
+            to_lr: the LR picture as a function of ``x``.
+            x, direction: tensors of one shape.
+
+        Source: N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", Neural
+        Computation 2002.
+        """
+
+        def restore(sample: Tensor) -> Tensor:
+            return self.model.upscale(to_lr(sample))[(..., *self._frame)]
+
+        with torch.no_grad():
+            if isinstance(self.model, TiledRescaler):
+                step = _LEVEL / max(float(direction.abs().max()), 1e-12)
+                along = (restore(x + step * direction) - restore(x - step * direction)) / (2 * step)
+            else:
+                with forward_ad.dual_level():
+                    dual = forward_ad.make_dual(x, direction)  # type: ignore[no-untyped-call]
+                    along = forward_ad.unpack_dual(restore(dual)).tangent  # type: ignore[no-untyped-call]
+        with torch.enable_grad():
+            variable = x.detach().requires_grad_()
+            hr_hat = restore(variable)
+            ends = hr_hat.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.loss.total(ends, self.hr) / self._pixels, ends, create_graph=True)
+            (bent,) = torch.autograd.grad(slope, ends, along.detach())
+            (product,) = torch.autograd.grad(hr_hat, variable, bent)
+        return self.sign * product
+
+    @property
+    def _pixels(self) -> int:
+        return self.hr.shape[-2] * self.hr.shape[-1]
+
+    @property
+    def _frame(self) -> tuple[slice, slice]:
+        return slice(self.hr.shape[-2]), slice(self.hr.shape[-1])
+
+    def _over_picture(self, lr: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The sum of a function of restored parts and the original's, inside the original's frame."""
         if not isinstance(self.model, TiledRescaler):
-            return of_part(self.model.upscale(lr), self.hr)
+            return function(self.model.upscale(lr)[(..., *self._frame)], self.hr)
         scale, tiles = self.model.scale, len(self.model.tiles(*lr.shape[-2:]))
         numbers = itertools.count(1)
 
         def of_core(hr_hat: Tensor, tile: Tile) -> Tensor:
             if self.on_tile is not None:
                 self.on_tile(next(numbers), tiles)
-            return of_part(hr_hat, self.hr[(..., *tile.core(scale))])
+            hr = self.hr[(..., *tile.core(scale))]
+            return function(hr_hat[..., : hr.shape[-2], : hr.shape[-1]], hr)
 
         return self.model.sum_over_tiles(of_core, lr)
 
-    def psnr(self, value: float) -> float:
-        """PSNR over RGB, in dB, that a value of the objective stands for."""
-        error = self.sign * value
-        return -10 * math.log10(error) if error > 0 else math.inf
+
+_LEVEL = 1 / 255

@@ -15,10 +15,11 @@ class Evaluation:
 
     Attributes:
         picture: index in the batch.
-        stage: ``hr`` or ``lr``.
-        step: 1 for the first evaluation of the stage.
-        loss: the objective (mean squared error over RGB, negative where it is maximized).
-        psnr: PSNR over RGB that it stands for, in dB; in the LR stage before rounding unless that is in the loop.
+        stage: ``hr``, ``lr``, ``both`` or ``finish``.
+        step: evaluations of the stage so far, this one and products with the curvature among them.
+        loss: the objective with its penalties (by default the mean squared error over RGB; negative where it is
+            maximized).
+        psnr: PSNR over RGB, in dB, of what was restored; in the LR stage before rounding unless that is in the loop.
         seconds: since ``collaborate`` was called.
     """
 
@@ -52,7 +53,7 @@ class Result:
         lr: the file's pixels, multiples of 1/255.
         plain_lr: the rescaler's own LR, rounded.
         collaborative_hr: the sample that the HR stage ended with; the original where the stage was skipped.
-        lr_start: where the LR stage began, the center of its ball.
+        lr_start: where the LR stage began, the center of its ball; the plain LR where it was skipped.
         collaborative_lr: the sample that the LR stage ended with, before the last rounding.
         kept_plain: per picture, whether the plain LR was returned because the sample did not improve on it.
         psnr, plain_psnr: per picture, PSNR over RGB in dB of the restored 8-bit picture, from ``lr`` and from
@@ -90,5 +91,8 @@ class Result:
 
     @property
     def grad_evals(self) -> int:
-        """Gradient evaluations spent on all pictures together."""
-        return len(self.history)
+        """Evaluations spent on all pictures together: gradients, and products with the curvature."""
+        spent: dict[tuple[int, str], int] = {}
+        for entry in self.history:
+            spent[entry.picture, entry.stage] = entry.step
+        return sum(spent.values())

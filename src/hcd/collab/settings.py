@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any, Literal
 
+from hcd.collab.losses import Loss, SquaredError, get_loss
+from hcd.collab.penalties import Penalty
+from hcd.collab.rounding import Rounding, Unrounded, get_rounding
 from hcd.errors import UsageError, unknown_name
-from hcd.ops import NORMS
-from hcd.solver import LBFGS, NormalizedGradient, StepRule
+from hcd.ops import BALL_GROUPS, NORMS
+from hcd.solver import LBFGS, NormalizedGradient, StepRule, get_rule
+
+STAGES = ("hr", "lr", "both")
+OVER = ("tensor", *BALL_GROUPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,70 +24,123 @@ class Settings:
     """How one picture is improved. Pixel values are in [0, 1]; a gray level is 1/255.
 
     Attributes:
-        steps_hr, steps_lr: gradient evaluations of the HR and of the LR stage; 0 skips the stage.
-        rule: the step rule of both stages.
-        norm, epsilon_hr, epsilon_lr: ball that holds each stage's perturbation, over the whole picture.
+        steps_hr, steps_lr, steps_both: evaluations of the HR stage, of the LR stage, and of the stage that moves
+            both samples at once; 0 skips the stage. A product with the curvature counts like a gradient.
+        steps_finish: evaluations that flip single gray levels of the rounded LR picture, after all stages.
+        stages: the order of the stages, each at most once.
+        rule: the step rule of all stages; or its name, see ``hcd.solver.RULES``.
+        loss: what is minimized; or its name, see ``hcd.collab.LOSSES``.
+        penalties: added to the loss, see :class:`hcd.collab.Fidelity` and :class:`hcd.collab.FileSize`.
+        norm, epsilon_hr, epsilon_lr, over: ball that holds each stage's perturbation. With ``over="tensor"``, the norm
+            is taken over the whole tensor, in units of [0, 1] (as published: what it means depends on the size). With
+            ``picture``, ``tile`` or ``pixel``, it is a mean over each of these: mean magnitude (``l1``), root mean
+            square (``l2``) or largest (``linf``), and epsilon counts gray levels.
         random_start: begin each stage at a random point of its (l2) ball: normal direction, uniform radius.
         keep: ``best`` evaluated point of a stage, or its ``last`` iterate.
-        round_hr, round_lr: round the LR straight-through inside the loop of that stage.
+        round_hr: round the LR straight-through inside the loop of the HR stage.
+        rounding: what stands for the rounded LR inside the loop of the other stages; or its name.
         never_worse: return the plain LR where the result reconstructs worse.
         direction: ``collaborative`` descends the loss, ``adversarial`` ascends it.
         max_change: largest distance of the final LR from the plain LR, in whole gray levels.
+        min_lr_psnr: smallest PSNR (RGB, dB) of the collaborative LR against the plain LR, before rounding.
         target_psnr: stop once the restored picture reaches this PSNR (RGB, dB), as the loop sees it.
+        tolerance: stop a stage once three evaluations lowered its loss by less than this share.
         max_seconds: stop once this much time has passed.
-        seed: of the random start.
+        seed: of random starts and random rounding.
     """
 
     steps_hr: int = 0
     steps_lr: int = 0
+    steps_both: int = 0
+    steps_finish: int = 0
+    stages: tuple[str, ...] = ("hr", "lr")
     rule: StepRule = field(default_factory=LBFGS)
+    loss: Loss = field(default_factory=SquaredError)
+    penalties: tuple[Penalty, ...] = ()
     norm: str = "linf"
     epsilon_hr: float = math.inf
     epsilon_lr: float = math.inf
+    over: str = "tensor"
     random_start: bool = False
     keep: Literal["best", "last"] = "best"
     round_hr: bool = True
-    round_lr: bool = False
+    rounding: Rounding = field(default_factory=Unrounded)
     never_worse: bool = True
     direction: Literal["collaborative", "adversarial"] = "collaborative"
     max_change: int | None = None
+    min_lr_psnr: float = -math.inf
     target_psnr: float = math.inf
+    tolerance: float = 0.0
     max_seconds: float = math.inf
     seed: int = 0
 
+    def steps(self, stage: str) -> int:
+        """Evaluations of a stage."""
+        return {"hr": self.steps_hr, "lr": self.steps_lr, "both": self.steps_both}[stage]
+
     @property
     def evaluations(self) -> int:
-        """Gradient evaluations of both stages, at most."""
-        return self.steps_hr + self.steps_lr
+        """Evaluations of all stages, at most."""
+        return sum(self.steps(stage) for stage in self.stages) + self.steps_finish
 
     def __post_init__(self) -> None:
-        if not (_is_count(self.steps_hr) and _is_count(self.steps_lr)):
-            raise UsageError(f"steps_hr {self.steps_hr}, steps_lr {self.steps_lr}: must be whole numbers, 0 or more")
-        if not isinstance(self.rule, StepRule):
-            raise UsageError(f"rule {self.rule!r}: must be a step rule of hcd.solver, such as LBFGS()")
-        if self.norm not in NORMS:
-            raise UsageError(unknown_name("norm", self.norm, NORMS))
+        self._check_stages()
+        for name, kind, remedy in (
+            ("rule", StepRule, "a step rule of hcd.solver, such as LBFGS()"),
+            ("loss", Loss, "a loss of hcd.collab, such as SquaredError()"),
+            ("rounding", Rounding, "a rounding of hcd.collab, such as Unrounded()"),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(f"{name} {getattr(self, name)!r}: must be {remedy}, or its name")
+        if not all(isinstance(penalty, Penalty) for penalty in self.penalties):
+            raise UsageError(f"penalties {self.penalties!r}: must be a tuple of penalties, such as (Fidelity(),)")
+        for name, value, known in (
+            ("norm", self.norm, NORMS),
+            ("over", self.over, OVER),
+            ("keep", self.keep, ("best", "last")),
+            ("direction", self.direction, ("collaborative", "adversarial")),
+        ):
+            if value not in known:
+                raise UsageError(unknown_name(name, value, known))
         if not (self.epsilon_hr >= 0 and self.epsilon_lr >= 0):
             raise UsageError(f"epsilon_hr {self.epsilon_hr}, epsilon_lr {self.epsilon_lr}: must be 0 or more")
-        if self.random_start and (self.norm != "l2" or math.isinf(max(self.epsilon_hr, self.epsilon_lr))):
-            raise UsageError("random_start: needs norm 'l2' and finite epsilon_hr and epsilon_lr")
-        if self.keep not in ("best", "last"):
-            raise UsageError(unknown_name("keep", self.keep, ("best", "last")))
-        if self.direction not in ("collaborative", "adversarial"):
-            raise UsageError(unknown_name("direction", self.direction, ("collaborative", "adversarial")))
+        if self.random_start and (
+            self.norm != "l2" or self.over != "tensor" or math.isinf(max(self.epsilon_hr, self.epsilon_lr))
+        ):
+            raise UsageError("random_start: needs norm 'l2' over 'tensor' and finite epsilon_hr and epsilon_lr")
         if self.max_change is not None and not _is_count(self.max_change):
             raise UsageError(f"max_change {self.max_change}: must be a whole number of gray levels, 0 or more")
-        if not self.max_seconds >= 0:
-            raise UsageError(f"max_seconds {self.max_seconds}: must be 0 or more")
-        if math.isnan(self.target_psnr):
-            raise UsageError(f"target_psnr {self.target_psnr}: must be a number of dB")
+        for name in ("max_seconds", "tolerance"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} {getattr(self, name)}: must be 0 or more")
+        for name in ("target_psnr", "min_lr_psnr"):
+            if math.isnan(getattr(self, name)):
+                raise UsageError(f"{name} {getattr(self, name)}: must be a number of dB")
         if not (_is_count(self.seed) and self.seed < 2**64):
             raise UsageError(f"seed {self.seed}: must be a whole number, 0 or more and under 2**64")
+
+    def _check_stages(self) -> None:
+        if not all(_is_count(steps) for steps in (self.steps_hr, self.steps_lr, self.steps_both, self.steps_finish)):
+            raise UsageError(
+                f"steps_hr {self.steps_hr}, steps_lr {self.steps_lr}, steps_both {self.steps_both}, steps_finish "
+                f"{self.steps_finish}: must be whole numbers, 0 or more"
+            )
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise UsageError(unknown_name("stage", stage, STAGES))
+        if len(set(self.stages)) != len(self.stages):
+            raise UsageError(f"stages {self.stages}: names a stage twice")
+        for stage in STAGES:
+            if self.steps(stage) and stage not in self.stages:
+                raise UsageError(f"steps_{stage} {self.steps(stage)}: stages {self.stages} leave '{stage}' out; add it")
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, Integral) and int(value) >= 0
 
+
+# A ball of 8 gray levels is seldom reached; the LR stays within 38 dB of the plain one.
+_OURS = Settings(epsilon_lr=8 / 255, min_lr_psnr=38.0)
 
 PRESETS: dict[str, Settings] = {
     "plain": Settings(),
@@ -95,10 +155,12 @@ PRESETS: dict[str, Settings] = {
         keep="last",
         never_worse=False,
     ),
-    "fast": Settings(steps_lr=5, epsilon_lr=8 / 255),
-    "balanced": Settings(steps_lr=10, epsilon_lr=8 / 255),
-    "best": Settings(steps_lr=30, epsilon_lr=8 / 255),
+    "fast": replace(_OURS, steps_lr=3),
+    "balanced": replace(_OURS, steps_lr=8),
+    "best": replace(_OURS, steps_lr=40),
 }
+
+_BY_NAME: dict[str, Callable[[str], Any]] = {"rule": get_rule, "loss": get_loss, "rounding": get_rounding}
 
 
 def get_settings(preset: str, **overrides: Any) -> Settings:
@@ -113,4 +175,7 @@ def get_settings(preset: str, **overrides: Any) -> Settings:
     for name in overrides:
         if name not in known:
             raise UsageError(unknown_name("setting", name, known))
+    for name, of_name in _BY_NAME.items():
+        if isinstance(overrides.get(name), str):
+            overrides[name] = of_name(overrides[name])
     return replace(PRESETS[preset], **overrides)

@@ -1,0 +1,76 @@
+"""A discrete finish: single pixels of the rounded LR picture move by one gray level where that should pay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.errors import UsageError
+from hcd.solver import Point, StepRule
+
+_LEVEL = 1 / 255
+# Where no curvature is known yet, it is taken to be so large that this share of the pixels would gain.
+_FIRST_SHARE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FlipState:
+    """The best point, the share of the gaining pixels that is moved from it, the second derivative by one pixel."""
+
+    base: Point
+    share: float
+    curvature: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LevelFlips(StepRule):
+    """Moves those pixels by a gray level q whose predicted gain ``|g| q − ½ c q²`` is largest, from a rounded picture.
+
+    c is the second derivative by one pixel, as if none other moved: taken from the last move s and its gradient
+    change y as ``s·y / s·s``. Where a candidate is worse than its base, half as many pixels move.
+
+    Args:
+        share: of the pixels with a predicted gain that move at first, in (0, 1].
+    """
+
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise UsageError(f"LevelFlips: share {self.share}: must be above 0 and at most 1")
+
+    def init(self) -> _FlipState | None:
+        return None
+
+    def step(self, point: Point, state: _FlipState | None) -> tuple[Tensor, _FlipState | None]:
+        if state is None:
+            slopes = point.gradient.abs().flatten()
+            gaining = slopes.kthvalue(max(1, round((1 - _FIRST_SHARE) * len(slopes)))).values
+            state = _FlipState(base=point, share=self.share, curvature=2 * float(gaining) / _LEVEL)
+            return _flipped(state), state
+        base = state.base
+        move, change = point.x - base.x, point.gradient - base.gradient
+        square = float(move.square().sum())
+        measured = float((move * change).sum()) / square if square > 0 else 0.0
+        curvature = measured if measured > 0 else state.curvature
+        if point.value < base.value:
+            state = replace(state, base=point, curvature=curvature)
+        else:
+            state = replace(state, share=state.share / 2, curvature=curvature)
+        return _flipped(state), state
+
+
+def _flipped(state: _FlipState) -> Tensor:
+    x, gradient = state.base.x, state.base.gradient
+    moved = x - _LEVEL * gradient.sign()
+    gain = gradient.abs() - 0.5 * state.curvature * _LEVEL
+    gain = torch.where((moved > -0.5 * _LEVEL) & (moved < 1 + 0.5 * _LEVEL), gain, torch.zeros_like(gain))
+    count = int(state.share * int((gain > 0).sum()))
+    if count == 0:
+        return x
+    threshold = gain.flatten().topk(count).values[-1]
+    return torch.where(gain >= threshold, moved, x)

@@ -1,0 +1,130 @@
+"""The LR file holds whole gray levels: how the descent takes that into account, and how it is finished."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.errors import UsageError, unknown_name
+from hcd.ops import quantize
+
+_LEVELS = 255
+
+
+class Rounding(ABC):
+    """What stands for the stored LR inside the loop."""
+
+    @abstractmethod
+    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """The LR picture that the receiver is imagined to get, differentiable.
+
+        Args:
+            lr: the sample, in [0, 1].
+            share: of the stage's evaluations that is spent, from 0 to 1.
+            generator: of random choices.
+        """
+
+    def stored(self, lr: Tensor) -> Tensor:
+        """What the receiver decodes from the file of an LR picture in 8 bits: the picture, where nothing is lost."""
+        return lr
+
+
+@final
+@dataclass(frozen=True)
+class Unrounded(Rounding):
+    """The sample itself: it is rounded once, at the end."""
+
+    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        return lr
+
+
+@final
+@dataclass(frozen=True)
+class StraightThrough(Rounding):
+    """The rounded sample, with the gradient of the identity."""
+
+    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        return quantize(lr)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoftRounding(Rounding):
+    """A smooth staircase that grows from the identity to rounding.
+
+    ``m + tanh(a (x − m)) / (2 tanh(a / 2))`` around the middle ``m`` between two levels, x in gray levels.
+
+    Args:
+        sharpest: ``a`` at the end; it grows from 0 in proportion to the spent share, > 0.
+
+    Source: E. Agustsson and L. Theis, "Universally quantized neural compression", NeurIPS 2020, equation 18.
+    """
+
+    sharpest: float = 8.0
+
+    def __post_init__(self) -> None:
+        if not self.sharpest > 0:
+            raise UsageError(f"sharpest {self.sharpest}: must be greater than 0")
+
+    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        sharpness = max(self.sharpest * share, 1e-3)
+        levels = lr.clamp(0, 1) * _LEVELS
+        middle = levels.detach().floor() + 0.5
+        soft = middle + torch.tanh(sharpness * (levels - middle)) / (2 * torch.tanh(torch.tensor(sharpness / 2)))
+        return soft / _LEVELS
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class GumbelRounding(Rounding):
+    """A random mixture of the two nearest levels that freezes into one of them.
+
+    Weights are a softmax of ``−atanh(distance) / t`` with Gumbel noise, at a temperature t that falls.
+
+    Args:
+        coldest, warmest: temperature at the end and at the beginning, > 0.
+
+    Source: Y. Yang, R. Bamler and S. Mandt, "Improving inference for neural image compression", NeurIPS 2020,
+    section 3.2 (stochastic Gumbel annealing).
+    """
+
+    coldest: float = 0.05
+    warmest: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coldest <= self.warmest:
+            raise UsageError(f"coldest {self.coldest}, warmest {self.warmest}: must be above 0, in this order")
+
+    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        temperature = self.warmest * (self.coldest / self.warmest) ** share
+        levels = lr.clamp(0, 1) * _LEVELS
+        below = levels.detach().floor()
+        up = (levels - below).clamp(1e-4, 1 - 1e-4)
+        logits = torch.stack([-torch.atanh(up), -torch.atanh(1 - up)]) / temperature
+        uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-6, 1 - 1e-6)
+        weights = torch.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=0)
+        return (below + weights[1]) / _LEVELS
+
+
+ROUNDINGS: dict[str, Rounding] = {
+    "none": Unrounded(),
+    "straight-through": StraightThrough(),
+    "soft": SoftRounding(),
+    "gumbel": GumbelRounding(),
+}
+"""Rounding strategies by name."""
+
+
+def get_rounding(name: str) -> Rounding:
+    """A rounding strategy by its name.
+
+    Raises:
+        UsageError: unknown name; lists the known ones.
+    """
+    if name not in ROUNDINGS:
+        raise UsageError(unknown_name("rounding", name, ROUNDINGS))
+    return ROUNDINGS[name]

@@ -1,0 +1,338 @@
+"""One picture on its way through the stages: what each of them moves, and which LR picture is handed over."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.collab.flips import LevelFlips
+from hcd.collab.memory import fit_solving
+from hcd.collab.objective import Meter, Reconstruction
+from hcd.collab.region import JointRegion, Region, faithful, near
+from hcd.collab.result import Evaluation, Sample
+from hcd.collab.settings import Settings
+from hcd.ops import quantize
+from hcd.rescaler import Rescaler
+from hcd.solver import Solution, StepRule, Stopped, descend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of ``collaborate``: what its pictures and stages share."""
+
+    model: Rescaler
+    settings: Settings
+    memory: int | None
+    on_evaluation: Callable[[Evaluation], None] | None
+    on_tile: Callable[[int, int], None] | None
+    stop: Callable[[], bool]
+    started: float
+    history: list[Evaluation] = field(default_factory=list)
+
+    @torch.no_grad()
+    def solve(self, index: int, hr: Tensor) -> Sample:
+        """Solve the picture ``[1, 3, H, W]`` of this index in the batch."""
+        settings = self.settings
+        model = fit_solving(
+            hr,
+            self.model,
+            steps_hr=settings.steps_hr + settings.steps_both,
+            steps_lr=settings.steps_lr + settings.steps_finish,
+            memory=self.memory,
+        )
+        return _Picture(run=self, index=index, hr=hr, model=model).solve()
+
+    def record(self, entry: Evaluation) -> bool:
+        """Take an evaluation down; whether it is to be the last."""
+        self.history.append(entry)
+        if self.on_evaluation is not None:
+            self.on_evaluation(entry)
+        return entry.psnr >= self.settings.target_psnr or self.should_stop()
+
+    def should_stop(self) -> bool:
+        return time.monotonic() - self.started >= self.settings.max_seconds or self.stop()
+
+    def at_tile(self, number: int, tiles: int) -> None:
+        if self.on_tile is not None:
+            self.on_tile(number, tiles)
+        if self.should_stop():
+            raise Stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """Where a picture is between two stages: the HR sample, and the LR sample that belongs to it."""
+
+    hr: Tensor
+    lr: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """An LR picture in whole gray levels, the samples it comes of, and what a receiver restores from its file."""
+
+    lr: Tensor
+    samples: _Samples
+    loss: float
+    cost: float
+    psnr: float
+
+
+@final
+class _Picture:
+    """The descent on one picture."""
+
+    def __init__(self, *, run: Run, index: int, hr: Tensor, model: Rescaler) -> None:
+        settings = run.settings
+        self._run, self._settings, self._index = run, settings, index
+        self._hr, self._model = hr, model
+        self._sign = -1 if settings.direction == "adversarial" else 1
+        self._objective = Reconstruction(hr=hr, model=model, loss=settings.loss, sign=self._sign, on_tile=run.at_tile)
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        self._plain_lr = quantize(model.downscale(hr))
+        self._penalties = [
+            penalty.bind(hr=hr, plain_lr=self._plain_lr, scale=model.scale) for penalty in settings.penalties
+        ]
+        self._radius = 10 ** (-settings.min_lr_psnr / 20)
+        self._low, self._high = self._lr_box()
+        self._plain: _Judged | None = None
+        self._plain_samples = _Samples(hr=hr, lr=self._plain_lr)
+        self._lr_start = self._plain_lr
+
+    def solve(self) -> Sample:
+        settings = self._settings
+        samples, candidate = self._plain_samples, None
+        for stage in settings.stages:
+            if settings.steps(stage):
+                samples, candidate = self._stages()[stage](samples)
+        if not settings.evaluations:
+            return self._sample(samples, kept_plain=False)
+        chosen = self._finished(self._chosen(samples, candidate))
+        # "not ≤" rather than ">": a NaN is worse than plain.
+        worse = settings.never_worse and self._sign > 0 and not chosen.loss <= self._judged_plain().loss
+        return self._sample(chosen.samples, chosen, kept_plain=worse)
+
+    def _sample(self, samples: _Samples, chosen: _Judged | None = None, *, kept_plain: bool) -> Sample:
+        plain = None if chosen is None else self._judged_plain()
+        kept = plain if kept_plain else chosen
+        return Sample(
+            lr=self._plain_lr if kept is None else kept.lr,
+            plain_lr=self._plain_lr,
+            collaborative_hr=samples.hr,
+            lr_start=self._lr_start,
+            collaborative_lr=samples.lr,
+            kept_plain=kept_plain,
+            psnr=None if kept is None else kept.psnr,
+            plain_psnr=None if plain is None else plain.psnr,
+        )
+
+    # What the stages move.
+
+    def _stages(self) -> dict[str, Callable[[_Samples], tuple[_Samples, _Samples]]]:
+        return {"hr": self._hr_stage, "lr": self._lr_stage, "both": self._stage_of_both}
+
+    def _hr_stage(self, samples: _Samples) -> tuple[_Samples, _Samples]:
+        """Moves the HR sample; the LR sample follows, with the distance that an earlier stage gave it."""
+        offset = self._offset(samples)
+
+        def to_lr(sample: Tensor) -> Tensor:
+            lr = self._model.downscale(sample)
+            lr = lr if offset is None else lr + offset
+            return quantize(lr) if self._settings.round_hr else lr
+
+        def settled(sample: Tensor) -> _Samples:
+            base = quantize(self._model.downscale(sample))
+            return _Samples(hr=sample, lr=self._bounded(base if offset is None else base + offset))
+
+        region = Region(
+            center=self._hr, norm=self._settings.norm, epsilon=self._settings.epsilon_hr, over=self._settings.over
+        )
+        start = region.project(samples.hr)
+        solution = self._descend("hr", to_lr, start, region)
+        return settled(solution.x), settled(solution.candidate)
+
+    def _lr_stage(self, samples: _Samples) -> tuple[_Samples, _Samples]:
+        """Moves the LR sample alone."""
+        region = self._lr_region(samples.lr)
+        self._lr_start = region.center
+
+        def to_lr(sample: Tensor) -> Tensor:
+            return self._rounded(sample, "lr")
+
+        solution = self._descend("lr", to_lr, region.center, region)
+        return replace(samples, lr=solution.x), replace(samples, lr=solution.candidate)
+
+    def _stage_of_both(self, samples: _Samples) -> tuple[_Samples, _Samples]:
+        """Moves the HR sample and the LR sample's distance from what is made of it, together."""
+        settings = self._settings
+        self._lr_start = self._bounded(samples.lr)
+        region = JointRegion(
+            hr=Region(center=self._hr, norm=settings.norm, epsilon=settings.epsilon_hr, over=settings.over),
+            offset=Region(
+                center=self._lr_start - self._model.downscale(samples.hr),
+                norm=settings.norm,
+                epsilon=settings.epsilon_lr,
+                over=settings.over,
+                low=-math.inf,
+                high=math.inf,
+            ),
+        )
+
+        def lr_of(joint: Tensor) -> Tensor:
+            hr, offset = region.split(joint)
+            return self._model.downscale(hr) + offset
+
+        def settled(joint: Tensor) -> _Samples:
+            return _Samples(hr=region.split(joint)[0], lr=self._bounded(lr_of(joint)))
+
+        start = region.join(region.hr.project(samples.hr), region.offset.center)
+        solution = self._descend("both", lambda joint: self._rounded(lr_of(joint), "both"), start, region)
+        return settled(solution.x), settled(solution.candidate)
+
+    def _finished(self, judged: _Judged) -> _Judged:
+        """Single levels flipped on the rounded LR picture; what was given where that wins nothing."""
+        steps = self._settings.steps_finish
+        if not steps or self._run.should_stop():
+            return judged
+        region = Region(center=judged.lr, norm="linf", epsilon=math.inf, low=self._low, high=self._high)
+        solution = self._descend("finish", lambda lr: lr, judged.lr, region, rule=LevelFlips())
+        flipped = _different(solution.x, solution.candidate, judged.lr)
+        contenders = [judged, *(self._judge(replace(judged.samples, lr=lr)) for lr in flipped)]
+        return min(contenders, key=_cost)
+
+    # The descent of a stage.
+
+    def _descend(
+        self,
+        stage: str,
+        to_lr: Callable[[Tensor], Tensor],
+        start: Tensor,
+        region: Region | JointRegion,
+        rule: StepRule | None = None,
+    ) -> Solution:
+        settings = self._settings
+        steps = settings.steps_finish if stage == "finish" else settings.steps(stage)
+        meter = Meter()
+
+        def value(sample: Tensor) -> Tensor:
+            nonlocal meter
+            lr = to_lr(sample)
+            # The first evaluation of an LR stage mostly is of the plain LR picture itself.
+            is_plain = self._plain is None and torch.equal(lr, self._plain_lr)
+            meter = Meter(of_file=is_plain)
+            loss = self._objective.from_lr(lr, meter)
+            if is_plain and not settings.penalties:
+                self._plain = self._weighed(self._plain_lr, self._plain_samples, meter, penalty=0.0)
+            return loss + sum(penalty(lr) for penalty in self._penalties)
+
+        def record(step: int, loss: float) -> bool:
+            seconds, reached = time.monotonic() - self._run.started, self._objective.psnr(meter.squares)
+            return self._run.record(
+                Evaluation(picture=self._index, stage=stage, step=step, loss=loss, psnr=reached, seconds=seconds)
+            )
+
+        if settings.random_start and isinstance(region, Region) and stage != "finish":
+            start = region.random_point(self._generator)
+        return descend(
+            value,
+            start,
+            rule=rule or settings.rule,
+            project=region.project,
+            evaluations=steps,
+            keep="best" if stage == "finish" else settings.keep,
+            on_evaluation=record,
+            curvature=lambda x, direction: self._objective.curvature(to_lr, x, direction),
+            box=region.box(),
+            tolerance=settings.tolerance,
+        )
+
+    def _rounded(self, lr: Tensor, stage: str) -> Tensor:
+        """What stands for the stored LR picture in the loop."""
+        spent = sum(1 for entry in self._run.history if entry.picture == self._index and entry.stage == stage)
+        return self._settings.rounding.stand_in(lr, spent / self._settings.steps(stage), self._generator)
+
+    # Bounds of the LR sample.
+
+    def _lr_box(self) -> tuple[Tensor, Tensor]:
+        change = self._settings.max_change
+        if change is None:
+            return torch.zeros_like(self._plain_lr), torch.ones_like(self._plain_lr)
+        return (self._plain_lr - change / 255).clamp(min=0), (self._plain_lr + change / 255).clamp(max=1)
+
+    def _lr_region(self, start: Tensor) -> Region:
+        """The ball around the start of the LR stage, cut by all the bounds; the start is moved into these first."""
+        settings = self._settings
+        return Region(
+            center=self._bounded(start),
+            norm=settings.norm,
+            epsilon=settings.epsilon_lr,
+            over=settings.over,
+            low=self._low,
+            high=self._high,
+            anchor=None if math.isinf(self._radius) else self._plain_lr,
+            radius=self._radius,
+        )
+
+    def _bounded(self, lr: Tensor) -> Tensor:
+        inside = lr.maximum(self._low).minimum(self._high)
+        return inside if math.isinf(self._radius) else near(inside, self._plain_lr, self._radius)
+
+    def _offset(self, samples: _Samples) -> Tensor | None:
+        """How far the LR sample is from the rounded downscaling of the HR sample; None for not at all."""
+        if samples.lr is self._plain_lr:
+            return None
+        return samples.lr - quantize(self._model.downscale(samples.hr))
+
+    # Which LR picture is handed over.
+
+    def _chosen(self, samples: _Samples, candidate: _Samples | None) -> _Judged:
+        """The best of what the last stage evaluated and the step that it proposed last.
+
+        A candidate that restores better in 8 bits than the best evaluated sample does unrounded needs no comparison.
+        """
+        if self._settings.keep == "last" or candidate is None:
+            return self._judge(samples)
+        judged = self._judge(candidate)
+        reached = [entry.psnr for entry in self._run.history if entry.picture == self._index]
+        if self._sign > 0 and not self._penalties and reached and judged.psnr >= max(reached):
+            return judged
+        return min([judged, self._judge(samples)], key=_cost)
+
+    def _judge(self, samples: _Samples) -> _Judged:
+        lr = faithful(samples.lr, self._plain_lr, self._radius)
+        if self._plain is not None and torch.equal(lr, self._plain_lr):
+            return replace(self._plain, samples=samples)
+        stored = self._settings.rounding.stored(lr)
+        # A picture that is finished is not cut short.
+        meter = replace(self._objective, on_tile=None).of_file(stored)
+        return self._weighed(lr, samples, meter, penalty=float(sum(penalty(stored) for penalty in self._penalties)))
+
+    def _weighed(self, lr: Tensor, samples: _Samples, meter: Meter, *, penalty: float) -> _Judged:
+        loss = meter.file_loss / (self._hr.shape[-2] * self._hr.shape[-1])
+        psnr = self._objective.psnr(meter.file_squares)
+        return _Judged(lr=lr, samples=samples, loss=loss, cost=self._sign * loss + penalty, psnr=psnr)
+
+    def _judged_plain(self) -> _Judged:
+        if self._plain is None:
+            self._plain = self._judge(self._plain_samples)
+        return self._plain
+
+
+def _cost(judged: _Judged) -> float:
+    return math.inf if math.isnan(judged.cost) else judged.cost
+
+
+def _different(*pictures: Tensor) -> Iterator[Tensor]:
+    """Those of all but the last that differ from it and from each other."""
+    *others, last = pictures
+    seen = [last]
+    for picture in others:
+        if not any(torch.equal(picture, known) for known in seen):
+            seen.append(picture)
+            yield picture
