@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from hcd.nets.dense import RRDB, DenseBlock, ResidualDenseBlock
 
@@ -62,11 +65,56 @@ def kept_bytes(block, x):
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def test_frozen_block_keeps_one_byte_per_inner_value():
+def test_frozen_block_keeps_one_bit_per_inner_value():
     block, x = DenseBlock(3, 9, growth=32), torch.randn(1, 3, 8, 8, requires_grad=True)
     trained = kept_bytes(block, x)
-    assert kept_bytes(block.requires_grad_(False), x) == 4 * 32 * 8 * 8
+    assert kept_bytes(block.requires_grad_(False), x) == 4 * 32 * 8 * 8 / 8
     assert trained > 12 * 4 * 32 * 8 * 8
+
+
+def test_changed_weights_are_noticed():
+    """What is made of weights is kept, but not beyond a change of them, in place or by other tensors."""
+    block, x = DenseBlock(3, 9, growth=16).requires_grad_(False), torch.randn(1, 3, 8, 8)
+    before = block(x)
+    with torch.no_grad():
+        block.conv5.bias.add_(1)
+    torch.testing.assert_close(block(x), before + 1)
+    block.load_state_dict({**block.state_dict(), "conv5.bias": torch.full((9,), 2.0)})
+    torch.testing.assert_close(block(x), before + 2)
+    block.conv5.bias = torch.nn.Parameter(torch.full((9,), 3.0), requires_grad=False)
+    torch.testing.assert_close(block(x), before + 3)
+
+
+def test_a_copy_has_weights_of_its_own():
+    block, x = DenseBlock(3, 9, growth=16).requires_grad_(False), torch.randn(1, 3, 8, 8)
+    before = block(x)
+    twin = copy.deepcopy(block)
+    with torch.no_grad():
+        twin.conv5.bias.add_(1)
+    assert torch.equal(block(x), before)
+    torch.testing.assert_close(twin(x), before + 1)
+
+
+def test_inference_mode_leaves_gradients_possible():
+    block = DenseBlock(3, 9, growth=16).requires_grad_(False)
+    x = torch.randn(1, 3, 8, 8, requires_grad=True)
+    with torch.inference_mode():
+        block(x.detach())
+    assert torch.autograd.grad(block(x).sum(), x)[0].shape == x.shape
+
+
+# PyTorch's own first use of forward mode.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+def test_forward_mode_derivatives_pass():
+    block, x = DenseBlock(3, 9, growth=16).requires_grad_(False), torch.randn(1, 3, 8, 8)
+    torch.nn.init.normal_(block.conv5.weight, std=0.1)
+    direction = torch.randn_like(x)
+    with torch.no_grad(), forward_ad.dual_level():
+        along = forward_ad.unpack_dual(block(forward_ad.make_dual(x, direction))).tangent
+    step = 1e-2
+    with torch.no_grad():
+        difference = (block(x + step * direction) - block(x - step * direction)) / (2 * step)
+    assert (along - difference).norm() < 0.02 * difference.norm()
 
 
 def test_weights_that_train_still_get_gradients():

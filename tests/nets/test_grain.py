@@ -114,7 +114,7 @@ class TestRecomputation:
         saved = kept()
         for module in (fusion, rescaling, stylegan2):
             monkeypatch.setattr(module, "recomputed", lambda block, *inputs: block(*inputs))
-        assert kept() > 3 * saved
+        assert kept() > 2.5 * saved
 
     def test_weights_have_gradients_too(self):
         net = make_tiny_net().requires_grad_(True)

@@ -117,8 +117,8 @@ def test_pictures_of_a_batch_do_not_mix(model, size):
     for index in range(3):
         one = slice(index, index + 1)
         # Another batch size may choose another algorithm of convolution, hence no equality to the bit.
-        torch.testing.assert_close(model.downscale(hr[one]), lr[one], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(model.upscale(lr[one]), restored[one], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model.downscale(hr[one]), lr[one], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(model.upscale(lr[one]), restored[one], rtol=1e-4, atol=1e-4)
 
 
 def test_memory_layout_does_not_matter(model):

@@ -7,15 +7,15 @@ shapes of the state_dicts are those of the official checkpoints of IRN, HCFlow a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from hcd.nets.frozen import SLOPE, FrozenBlock, frozen_way, run_frozen
+
 _RESIDUAL_SCALE = 0.2
-_SLOPE = 0.2  # of the leaky ReLU
 
 
 class DenseBlock(nn.Module):
@@ -45,63 +45,21 @@ class DenseBlock(nn.Module):
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        if frozen and x.requires_grad and torch.is_grad_enabled() and not _in_autocast(x):
-            result: Tensor = _FrozenDense.apply(x, *self._weights())  # type: ignore[no-untyped-call]
-            return result
-        for name in self._inner:
-            x = torch.cat([x, F.leaky_relu(getattr(self, name)(x), _SLOPE)], dim=1)
-        result = getattr(self, self._last)(x)
+        way = self.frozen(x)
+        if way is not None:
+            return run_frozen(way, x)
+        convs = self._convs()
+        for conv in convs[:-1]:
+            x = torch.cat([x, F.leaky_relu(conv(x), SLOPE)], dim=1)
+        result: Tensor = convs[-1](x)
         return result
 
-    def _weights(self) -> list[Tensor]:
-        """Weight and bias of every convolution, first to last."""
-        convs = [getattr(self, name) for name in (*self._inner, self._last)]
-        return [tensor for conv in convs for tensor in (conv.weight, conv.bias)]
+    def frozen(self, x: Tensor) -> FrozenBlock | None:
+        """How this block is computed for ``x`` while its weights stay as they are; None where they may not."""
+        return frozen_way(self, [(conv.weight, cast(Tensor, conv.bias)) for conv in self._convs()], x)
 
-
-def _in_autocast(x: Tensor) -> bool:
-    device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
-class _FrozenDense(torch.autograd.Function):
-    """A dense block whose weights stay as they are, for the gradient of its input alone.
-
-    That gradient needs no more of the forward pass than which outputs were positive: one byte each, where autograd
-    would keep every concatenated input in full. Equal to autograd up to the order of additions; differentiable once.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
-        positive = []
-        for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            new = F.leaky_relu_(F.conv2d(x, weight, bias, padding=1), _SLOPE)
-            positive.append(new > 0)
-            x = torch.cat([x, new], dim=1)
-        ctx.save_for_backward(*positive, *weights[::2])
-        return F.conv2d(x, weights[-2], weights[-1], padding=1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        # Unpacked once, which is all that checkpointing around this allows.
-        saved = ctx.saved_tensors
-        positive, weights = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        # By all the inputs of the last convolution, then by those of the one before, and so on.
-        total = _input_gradient(gradient, weights[-1])
-        for weight, mask in zip(reversed(weights[:-1]), reversed(positive), strict=True):
-            seen = weight.shape[1]
-            new = total[:, seen:]
-            total = _input_gradient(torch.where(mask, new, _SLOPE * new), weight).add_(total[:, :seen])
-        return total, *(None for _ in range(2 * len(weights)))
-
-
-def _input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of a 3×3 convolution by its input: a convolution with the weights turned around."""
-    layout = torch.channels_last if weight.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=layout)
-    return F.conv2d(gradient.contiguous(memory_format=layout), turned, padding=1)
+    def _convs(self) -> list[nn.Conv2d]:
+        return [getattr(self, name) for name in (*self._inner, self._last)]
 
 
 class ResidualDenseBlock(DenseBlock):

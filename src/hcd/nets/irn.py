@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hcd.nets.dense import DenseBlock
+from hcd.nets.frozen_coupling import FrozenCoupling
 from hcd.nets.haar import Haar
 
 
@@ -27,16 +28,28 @@ class Coupling(nn.Module):
         self.H = DenseBlock(lr_channels, channels - lr_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        frozen = self._frozen(x)
+        if frozen is not None:
+            return frozen.run(x)
         x1, x2 = x[:, : self.lr_channels], x[:, self.lr_channels :]
         y1 = x1 + self.F(x2)
         y2 = x2 * torch.exp(self._log_scale(y1)) + self.G(y1)
         return torch.cat([y1, y2], dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
+        frozen = self._frozen(y)
+        if frozen is not None:
+            return frozen.run_inverse(y)
         y1, y2 = y[:, : self.lr_channels], y[:, self.lr_channels :]
         x2 = (y2 - self.G(y1)) * torch.exp(-self._log_scale(y1))
         x1 = y1 - self.F(x2)
         return torch.cat([x1, x2], dim=1)
+
+    def _frozen(self, x: Tensor) -> FrozenCoupling | None:
+        f, g, h = (block.frozen(x) for block in (self.F, self.G, self.H))
+        if f is None or g is None or h is None:
+            return None
+        return FrozenCoupling(f=f, g=g, h=h, lr_channels=self.lr_channels)
 
     def _log_scale(self, y1: Tensor) -> Tensor:
         # 2·sigmoid(h) − 1 = tanh(h / 2): the published soft clamp to (−1, 1).

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hcd.nets import IRN
+from hcd.nets.convolution import fastest_layout
 from hcd.rescaler.base import Rescaler
 from hcd.rescaler.latent import LatentPolicy
 
@@ -24,12 +25,12 @@ class InvertibleRescaler(Rescaler):
 
     def __init__(self, net: IRN, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
         super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, latent=str(latent))
-        # Channels-last is the layout that CPU and GPU convolutions run fastest in.
+        # Channels-last is the layout that PyTorch's convolutions run fastest in.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._policy = latent
 
     def _downscale(self, hr: Tensor) -> Tensor:
-        lr: Tensor = self.net(hr.contiguous(memory_format=torch.channels_last))[:, :3]
+        lr: Tensor = self.net(hr.contiguous(memory_format=fastest_layout(hr)))[:, :3]
         return lr
 
     def _upscale(self, lr: Tensor) -> Tensor:
@@ -37,5 +38,6 @@ class InvertibleRescaler(Rescaler):
 
     def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
         latent = self._policy.latent(lr, 3 * self.scale**2 - 3, top=top, left=left)
-        hr: Tensor = self.net.inverse(torch.cat([lr, latent], dim=1).contiguous(memory_format=torch.channels_last))
+        whole = torch.cat([lr, latent], dim=1).contiguous(memory_format=fastest_layout(lr))
+        hr: Tensor = self.net.inverse(whole)
         return hr

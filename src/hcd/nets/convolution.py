@@ -1,0 +1,121 @@
+"""3×3 convolutions of one picture on a CPU, each in the way that is fastest for its channels.
+
+Three ways: by PyTorch's own (oneDNN, direct); by NNPACK's Winograd transform, which needs a fifth of the
+multiplications, for many channels; by one matrix product, whose nine parts are then shifted and added, for few
+outputs, which direct convolution would compute sixteen at a time.
+
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (Winograd transform);
+https://github.com/Maratyszcza/NNPACK, which PyTorch brings on most CPUs.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Inputs from which on the transform pays, and outputs up to which the matrix product does; measured.
+_MANY_INPUTS, _FEW_OUTPUTS = 16, 4
+# Bytes per input or output value and pixel that NNPACK works in: a transformed tile of 8×8 per 6×6 pixels, in floats.
+_WORKSPACE = 4 * 64 / 36
+
+
+class Convolution(ABC):
+    """A prepared 3×3 convolution with zeros around the picture: ``[1, inputs, H, W] → [1, outputs, H, W]``, planes.
+
+    Args:
+        weight: ``[outputs, inputs, 3, 3]``.
+        bias: ``[outputs]``, if there is one.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.outputs, self.inputs = weight.shape[:2]
+        self._bias = bias
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+def is_fast_for(x: Tensor) -> bool:
+    """Whether what is prepared here takes this tensor: one picture in float32, on a CPU or without contents."""
+    return len(x) == 1 and x.dtype == torch.float32 and x.device.type in ("cpu", "meta")
+
+
+def fastest_layout(x: Tensor) -> torch.memory_format:
+    """The memory layout that frozen dense blocks are fastest in: planes where they run so, else channels-last."""
+    return torch.contiguous_format if is_fast_for(x) else torch.channels_last
+
+
+def prepare(weight: Tensor, bias: Tensor | None) -> Convolution:
+    """The convolution in the way that is fastest for its channels, on the machine that this is."""
+    outputs, inputs = weight.shape[:2]
+    if outputs <= _FEW_OUTPUTS and inputs >= _MANY_INPUTS:
+        return MatrixConvolution(weight, bias)
+    if inputs >= _MANY_INPUTS and has_winograd():
+        return WinogradConvolution(weight, bias)
+    return DirectConvolution(weight, bias)
+
+
+def turn(weight: Tensor) -> Tensor:
+    """The weights of the convolution that is the gradient by the input."""
+    # Without contents a view will do, so that turned weights take no memory where memory is counted.
+    return weight.transpose(0, 1) if weight.is_meta else weight.flip(2, 3).transpose(0, 1)
+
+
+@functools.cache
+def has_winograd() -> bool:
+    """Whether this PyTorch brings NNPACK and this processor can run it; asking makes it ready."""
+    return bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
+
+
+@final
+class DirectConvolution(Convolution):
+    """PyTorch's own."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight, bias)
+        self._weight = weight if weight.is_meta else weight.contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self._weight, self._bias, padding=1)
+
+
+@final
+class WinogradConvolution(Convolution):
+    """NNPACK's; equal to direct convolution but for about 1e-5 of the largest value."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight, bias)
+        self._weight = weight if weight.is_meta else weight.contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.is_meta:
+            # What it works in counts, too.
+            pixels = x.shape[-2] * x.shape[-1]
+            workspace = x.new_empty(int(_WORKSPACE * pixels * (self.inputs + self.outputs)), dtype=torch.uint8)
+            y = F.conv2d(x, self._weight, self._bias, padding=1)
+            del workspace
+            return y
+        return torch._nnpack_spatial_convolution(x, self._weight, self._bias, (1, 1))
+
+
+@final
+class MatrixConvolution(Convolution):
+    """One product of all nine taps with the pixels, whose results are shifted into place and added."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight, bias)
+        if weight.is_meta:
+            self._taps = weight.new_empty(()).expand(9 * self.outputs, self.inputs)
+        else:
+            self._taps = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(9 * self.outputs, self.inputs)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        taps = torch.mm(self._taps, x.reshape(self.inputs, height * width))
+        y = F.fold(taps[None], (height, width), 3, padding=1)
+        return y if self._bias is None else y.add_(self._bias[:, None, None])

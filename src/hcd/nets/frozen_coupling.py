@@ -1,0 +1,160 @@
+"""Affine couplings whose weights stay as they are: both directions, and the gradients of their inputs, in one piece.
+
+Autograd would keep every intermediate result of a coupling. Here two tensors of the size of the details are kept, one
+of which is a part of the coupling's own input or output, and the bits of its dense blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hcd.nets.frozen import FrozenBlock
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FrozenCoupling:
+    """What :class:`hcd.nets.irn.Coupling` computes, by its formulas.
+
+    Attributes:
+        f, g, h: its blocks.
+        lr_channels: channels of the first part, the LR picture.
+    """
+
+    f: FrozenBlock
+    g: FrozenBlock
+    h: FrozenBlock
+    lr_channels: int
+
+    def run(self, x: Tensor) -> Tensor:
+        """``[N, C, H, W]`` → the same, differentiable once."""
+        if x.requires_grad and torch.is_grad_enabled():
+            result: Tensor = _Forward.apply(x, self)  # type: ignore[no-untyped-call]
+            return result
+        return self.forward(x, None)[0]
+
+    def run_inverse(self, y: Tensor) -> Tensor:
+        """Undoes ``run``."""
+        if y.requires_grad and torch.is_grad_enabled():
+            result: Tensor = _Inverse.apply(y, self)  # type: ignore[no-untyped-call]
+            return result
+        return self.inverse(y, None)[0]
+
+    def forward(self, x: Tensor, signs: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
+        """The result and the logarithm of the scale; ``signs`` takes what the blocks need for gradients."""
+        x1, x2 = self._split(x)
+        y = torch.empty_like(x)
+        y1, y2 = self._split(y)
+        torch.add(x1, self.f.forward(x2, _entry(signs)), out=y1)
+        log_scale = self._log_scale(y1, signs)
+        torch.mul(x2, torch.exp(log_scale), out=y2)
+        y2.add_(self.g.forward(y1, _entry(signs)))
+        return y, log_scale
+
+    def inverse(self, y: Tensor, signs: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
+        """As ``forward``, the other way; signs come in the order h, g, f."""
+        y1, y2 = self._split(y)
+        x = torch.empty_like(y)
+        x1, x2 = self._split(x)
+        log_scale = self._log_scale(y1, signs)
+        torch.sub(y2, self.g.forward(y1, _entry(signs)), out=x2)
+        x2.mul_(torch.exp(-log_scale))
+        torch.sub(y1, self.f.forward(x2, _entry(signs)), out=x1)
+        return x, log_scale
+
+    def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, signs: Sequence[list[Tensor]]) -> Tensor:
+        """Of ``forward`` by its input."""
+        of_f, of_h, of_g = signs
+        _, x2 = self._split(x)
+        by_y1, by_y2 = self._split(gradient)
+        total = torch.empty_like(gradient)
+        by_x1, by_x2 = self._split(total)
+        torch.mul(by_y2, torch.exp(log_scale), out=by_x2)
+        by_h = _by_block(by_x2 * x2, log_scale)
+        torch.add(by_y1, self.g.backward(by_y2, of_g), out=by_x1)
+        by_x1.add_(self.h.backward(by_h, of_h))
+        by_x2.add_(self.f.backward(by_x1, of_f))
+        return total
+
+    def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, signs: Sequence[list[Tensor]]) -> Tensor:
+        """Of ``inverse`` by its input, from its result ``x``."""
+        of_h, of_g, of_f = signs
+        _, x2 = self._split(x)
+        by_x1, by_x2 = self._split(gradient)
+        total = torch.empty_like(gradient)
+        by_y1, by_y2 = self._split(total)
+        torch.sub(by_x2, self.f.backward(by_x1, of_f), out=by_y2)
+        by_h = _by_block(by_y2 * x2, log_scale)
+        by_y2.mul_(torch.exp(-log_scale))
+        torch.sub(by_x1, self.g.backward(by_y2, of_g), out=by_y1)
+        by_y1.sub_(self.h.backward(by_h, of_h))
+        return total
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, : self.lr_channels], x[:, self.lr_channels :]
+
+    def _log_scale(self, y1: Tensor, signs: list[list[Tensor]] | None) -> Tensor:
+        # As in the coupling itself: the published soft clamp to (−1, 1).
+        return self.h.forward(y1, _entry(signs)).mul_(0.5).tanh_()
+
+
+def _by_block(gradient: Tensor, log_scale: Tensor) -> Tensor:
+    """The gradient by a block's result of what follows it: ``log_scale = tanh(result / 2)``."""
+    return gradient.mul_(torch.addcmul(torch.ones_like(log_scale), log_scale, log_scale, value=-1)).mul_(0.5)
+
+
+def _entry(signs: list[list[Tensor]] | None) -> list[Tensor] | None:
+    if signs is None:
+        return None
+    signs.append([])
+    return signs[-1]
+
+
+class _Coupled(torch.autograd.Function):
+    """What both directions share: packing lists of tensors for autograd."""
+
+    @staticmethod
+    def keep(ctx: Any, coupling: FrozenCoupling, x: Tensor, log_scale: Tensor, signs: list[list[Tensor]]) -> None:
+        ctx.coupling, ctx.lengths = coupling, [len(part) for part in signs]
+        ctx.save_for_backward(x, log_scale, *(tensor for part in signs for tensor in part))
+
+    @staticmethod
+    def kept(ctx: Any) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
+        # Unpacked once, which is all that checkpointing around this allows.
+        x, log_scale, *flat = ctx.saved_tensors
+        tensors = iter(flat)
+        return x, log_scale, [[next(tensors) for _ in range(length)] for length in ctx.lengths]
+
+
+class _Forward(_Coupled):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, coupling: FrozenCoupling) -> Tensor:
+        signs: list[list[Tensor]] = []
+        y, log_scale = coupling.forward(x, signs)
+        _Coupled.keep(ctx, coupling, x, log_scale, signs)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return ctx.coupling.forward_gradient(gradient, *_Coupled.kept(ctx)), None
+
+
+class _Inverse(_Coupled):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, coupling: FrozenCoupling) -> Tensor:
+        signs: list[list[Tensor]] = []
+        x, log_scale = coupling.inverse(y, signs)
+        _Coupled.keep(ctx, coupling, x, log_scale, signs)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return ctx.coupling.inverse_gradient(gradient, *_Coupled.kept(ctx)), None
