@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 from hcd import metrics
-from hcd.collab import memory
+from hcd.collab import get_settings, memory
 from hcd.image import read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
 from tests.image.kinds import bits16, vips
 
 FAST = ("--model", "bicubic-x2", "--preset", "fast")
+FAST_STEPS = get_settings("fast").evaluations
 PLAIN = ("--model", "bicubic-x2", "--preset", "plain")
 
 
@@ -28,7 +29,7 @@ def test_one_picture_to_a_named_file(hcd, photo_file, tmp_path):
     assert result.exit_code == 0
     assert result.stderr == ""
     assert "24×20 → 12×10" in result.stdout
-    assert "5 evaluations" in result.stdout
+    assert f"{FAST_STEPS} evaluations" in result.stdout
     picture, info = read_lr(out)
     assert (picture.width, picture.height, info.model, info.width, info.height) == (12, 10, "bicubic-x2", 24, 20)
 
@@ -51,7 +52,7 @@ def test_json_lines(hcd, photo_file, tmp_path):
     assert first["input"] == str(tmp_path / "a.png")
     assert second["output"] == str(tmp_path / "out" / "b.lr.png")
     assert first["lr_bytes"] == (tmp_path / "out" / "a.lr.png").stat().st_size
-    assert (first["width"], first["height"], first["grad_evals"]) == (12, 10, 5)
+    assert (first["width"], first["height"], first["grad_evals"]) == (12, 10, FAST_STEPS)
     assert first["psnr_rgb"] >= first["plain_psnr_rgb"]
 
 

@@ -107,6 +107,7 @@ def command(
                 rescaler,
                 preset,
                 depth=bits,
+                codec=codec,
                 device=device,
                 memory=memory,
                 on_evaluation=progress.evaluation,

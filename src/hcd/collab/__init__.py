@@ -1,6 +1,7 @@
 """The method: objectives, HR stage, LR stage, rounding, presets. A rescaler in, an LR picture out."""
 
 from hcd.collab.collaborate import collaborate
+from hcd.collab.compression import CompressedSize, Compression
 from hcd.collab.flips import LevelFlips
 from hcd.collab.losses import LOSSES, Charbonnier, Loss, Mixed, SquaredError, StructuralDissimilarity, get_loss
 from hcd.collab.memory import fit_solving, fit_upscaling
@@ -23,6 +24,8 @@ __all__ = [
     "PRESETS",
     "ROUNDINGS",
     "Charbonnier",
+    "CompressedSize",
+    "Compression",
     "Evaluation",
     "Fidelity",
     "FileSize",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from PIL import Image
 from torch import Tensor
 
 from hcd.errors import OutputError, ShapeError, UsageError, unknown_name
@@ -105,6 +106,20 @@ class Codec:
             raise ShapeError(f"roundtrip: got {rgb.dtype} of shape {tuple(rgb.shape)}, needs float [1, 3, h, w]")
         data = self.encode(Picture(rgb=rgb.detach(), alpha=alpha))
         return self.decode(data).rgb.to(rgb), len(data)
+
+    def steps(self) -> tuple[list[int], list[int]]:
+        """A JPEG's tables of quantization: 64 steps of luma's coefficients and 64 of the colors', row by row.
+
+        Raises:
+            UsageError: another format.
+        """
+        if self.format != "jpeg":
+            raise UsageError(f"codec '{self.format}': has no such tables; use jpeg")
+        buffer = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(buffer, "JPEG", **self._options())
+        with Image.open(buffer) as image:
+            tables = image.quantization  # type: ignore[attr-defined]
+        return list(tables[0]), list(tables[1])
 
     def _options(self) -> dict[str, Any]:
         if self.format == "jpeg":

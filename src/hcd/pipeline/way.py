@@ -26,6 +26,7 @@ from hcd.image import (
 )
 from hcd.metrics import psnr
 from hcd.ops import quantize
+from hcd.pipeline.lossy import codec_settings
 from hcd.rescaler import GrayRescaler, Rescaler
 
 
@@ -39,6 +40,7 @@ class Downscaled:
         result: how it was found.
         psnr, plain_psnr: PSNR over RGB in dB of the picture restored from it, and from the plain LR of the same
             depth; None where no stage ran. Under transparent pixels against the colors that were filled in.
+        codec: of whose files ``psnr`` and ``plain_psnr`` are; None where they are of lossless ones.
     """
 
     picture: Picture
@@ -46,6 +48,7 @@ class Downscaled:
     result: Result
     psnr: float | None
     plain_psnr: float | None
+    codec: Codec | None = None
 
 
 def downscale_picture(
@@ -54,6 +57,7 @@ def downscale_picture(
     preset: str = "balanced",
     *,
     depth: int = 8,
+    codec: Codec | None = None,
     device: str = "cpu",
     memory: int | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
@@ -66,11 +70,19 @@ def downscale_picture(
     Args:
         depth: bits per sample of the LR file, 8 or 16. The stages round to 8 all the same; their last sample
             is kept with 16 where that restores at least as well as the plain LR.
+        codec: what will write the file, if it is a lossy one: it is in the loop then, see :func:`codec_settings`.
 
     Args, Raises: as :func:`hcd.collaborate`; ``device`` is where the model is.
     """
     solved_for = GrayRescaler(model) if picture.gray else model
     hr = visible_colors(picture).to(device)
+    levels = levels_of(depth)
+    alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale, levels)
+    in_loop = None
+    if codec is not None:
+        # JPEG has no alpha, and AVIF keeps it apart from the colors.
+        seen = alpha if codec.format == "webp" else None
+        in_loop = codec_settings(hr, solved_for, preset, codec, alpha=seen, memory=memory, **settings)
     result = collaborate(
         hr,
         solved_for,
@@ -79,9 +91,8 @@ def downscale_picture(
         on_evaluation=on_evaluation,
         on_tile=on_tile,
         stop=stop,
-        **settings,
+        **(settings if in_loop is None else in_loop),
     )
-    levels = levels_of(depth)
     lr, reached, plain = result.lr, result.psnr[0], result.plain_psnr[0]
     if depth == 16:
         lr, reached, plain = _with_sixteen_bits(hr, solved_for, result, memory)
@@ -95,9 +106,15 @@ def downscale_picture(
         gray=picture.gray,
         depth=depth,
     )
-    alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale, levels)
     small = replace(picture, rgb=lr.cpu(), alpha=alpha, gray=False, depth=depth, warnings=lost_profile(picture, info))
-    return Downscaled(picture=small, info=info, result=result, psnr=reached, plain_psnr=plain)
+    return Downscaled(
+        picture=small,
+        info=info,
+        result=result,
+        psnr=reached,
+        plain_psnr=plain,
+        codec=None if in_loop is None else codec,
+    )
 
 
 def visible_colors(picture: Picture) -> Tensor:
@@ -151,7 +168,8 @@ def encode_downscaled(
 ) -> Encoded:
     """The LR file: lossless by its suffix, or by a lossy codec, whose loss the figures then tell.
 
-    Where the plain LR restores better from a lossy file than the solved one, it is the plain one.
+    Where the codec was not in the loop, and the plain LR restores better from a lossy file than the solved one, it is
+    the plain one.
 
     Raises:
         UsageError: the suffix holds no LR picture, or not of this depth.
@@ -161,8 +179,8 @@ def encode_downscaled(
         data = encode_lr(small.picture, small.info, suffix)
         return Encoded(data=data, psnr=small.psnr, plain_psnr=small.plain_psnr)
     data = codec.encode(small.picture, small.info)
-    if small.psnr is None:
-        return Encoded(data=data, psnr=None, plain_psnr=None)
+    if small.psnr is None or small.codec == codec:
+        return Encoded(data=data, psnr=small.psnr, plain_psnr=small.plain_psnr)
     plain = codec.encode(replace(small.picture, rgb=small.result.plain_lr.cpu()), small.info)
     hr, reached = visible_colors(original), []
     for file in (data, plain):
