@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 import hcd
 from hcd.collab import fit_solving, fit_upscaling, memory
 from hcd.errors import PictureTooLargeError
+from hcd.nets import convolution
 from hcd.nets.grain import fusion, rescaling, stylegan2
 from hcd.rescaler import GrayRescaler, TiledRescaler, reach_of
 from tests.conftest import make_smooth_picture, make_tiny_irn
@@ -42,7 +43,7 @@ def test_count_follows_depth_and_stages():
             bytes_per_pixel(model, work)
             for work in (memory._solve_both, memory._solve_lr, memory._downscale, memory._upscale)
         )
-        assert 1.2 < both / lr < 2.5
+        assert 1.05 < both / lr < 2.5
         assert max(down, up) < lr
 
 
@@ -64,13 +65,16 @@ def peak_of(work):
     return peak
 
 
-def test_count_is_what_a_profiler_sees():
+def test_count_is_what_a_profiler_sees(monkeypatch):
+    # What the Winograd transform works in is counted, but no profiler sees it.
+    monkeypatch.setattr(convolution, "has_winograd", lambda: False)
     model, hr = make_tiny_irn(2), torch.rand(1, 3, 64, 64)
 
     def solve():
         value, sample = memory._solve_lr(model, hr)
         torch.autograd.grad(value, sample)
 
+    solve()  # what is made of the weights is kept
     # Convolutions allocate working buffers, for which there is a margin.
     assert 0.8 < peak_of(solve) / memory._bytes_at_once(memory._solve_lr, hr, model) < 1.3
 
@@ -275,6 +279,7 @@ class TestModelsOfOneSize:
             lr.requires_grad_()
             torch.autograd.grad((model.upscale(lr) - hr).square().mean(), lr)
 
+        solve()  # what is made of the weights is kept
         assert 0.6 < peak_of(solve) / memory._bytes_at_once(memory._solve_lr, hr, model) < 1.3
 
 
@@ -309,7 +314,7 @@ print(limit, held("VmHWM"), *tiles)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process held at most")
-@pytest.mark.parametrize(("work", "room", "side"), [("solve", 200, 448), ("upscale", 100, 512)])
+@pytest.mark.parametrize(("work", "room", "side"), [("solve", 200, 448), ("upscale", 140, 512)])
 def test_a_process_keeps_to_the_limit(work, room, side):
     """The room is in MiB, beside what the process holds with its model and picture."""
     command = [sys.executable, "-c", MEASURED, work, str(room), str(side)]
