@@ -17,6 +17,8 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+# What ``--memory`` would be: Python and its libraries alone take 350 MiB of it.
+_MEMORY = 512 * 2**20
 _SHARE = 1000
 _SLOW = 10.0
 
@@ -53,9 +55,12 @@ def work(folder: Path, seed: int, inputs: int) -> None:
         started = time.monotonic()
         counts["inputs"] += 1
         try:
-            counts.update(send(path, out))
+            sent = send(path, out, _MEMORY)
+            counts["memory"] = max(counts["memory"], sent.pop("memory", 0))
+            counts.update(sent)
         except Exception as error:
-            counts["left behind" if "left behind" in str(error) else "unexpected exceptions"] += 1
+            known = [name for name in ("left behind", "above the memory") if name in str(error)]
+            counts[known[0] if known else "unexpected exceptions"] += 1
             last = traceback.extract_tb(error.__traceback__)[-1]
             key = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {str(error)[:200]}"
             if key not in errors:
@@ -88,7 +93,9 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
         if done.returncode == 0:
             outcome = json.loads(done.stdout.splitlines()[-1])
+            largest = max(counts["memory"], outcome["counts"].pop("memory", 0))
             counts.update(outcome["counts"])
+            counts["memory"] = largest
             errors |= outcome["errors"]
             noise.update(line[:150] for line in done.stderr.splitlines())
         else:
@@ -101,7 +108,8 @@ def main() -> int:
         sys.stdout.flush()
     for name in ("inputs", "read", "read as LR", "rebuilt", "rebuilt with --model", "refused"):
         sys.stdout.write(f"{name}: {counts[name]}\n")
-    findings = ("unexpected exceptions", "left behind", "crashes", "slow")
+    sys.stdout.write(f"most memory: {counts['memory'] / 2**20:.0f} MiB of {_MEMORY / 2**20:.0f} allowed\n")
+    findings = ("unexpected exceptions", "left behind", "above the memory", "crashes", "slow")
     for name in findings:
         sys.stdout.write(f"{name}: {counts[name]}\n")
     for key, kept in errors.items():

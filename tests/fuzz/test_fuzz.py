@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.memory import peak, start_peak
 from tests.fuzz.mutate import CHANGES, samples, spoiled
 from tests.fuzz.send import send
 
@@ -35,3 +36,20 @@ def test_whole_files_are_all_read_and_none_is_lost(folder):
         assert counts["read"] == 1, sample.name
         rebuilt += counts["rebuilt"]
     assert rebuilt >= 12
+
+
+def test_memory_of_one_input_is_seen(folder, monkeypatch):
+    """Guards the guard: what was taken and given back counts, what was taken before it does not."""
+    if not start_peak():
+        pytest.skip("this system does not count peaks anew")
+    before = peak()
+    taken = bytearray(b"x" * 2**26)
+    del taken
+    assert peak() >= before + 2**25
+    assert start_peak()
+    assert peak() < before + 2**25
+    path = folder / "whole.png"
+    path.write_bytes(samples()[0].data)
+    monkeypatch.setattr("tests.fuzz.send.peak", lambda: 2**36 + 1)
+    with pytest.raises(AssertionError, match="above the memory"):
+        send(path, folder / "out", memory=2**36)
