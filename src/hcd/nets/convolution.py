@@ -109,13 +109,23 @@ class MatrixConvolution(Convolution):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__(weight, bias)
-        if weight.is_meta:
-            self._taps = weight.new_empty(()).expand(9 * self.outputs, self.inputs)
-        else:
-            self._taps = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(9 * self.outputs, self.inputs)
+        self._taps = taps(weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        taps = torch.mm(self._taps, x.reshape(self.inputs, height * width))
-        y = F.fold(taps[None], (height, width), 3, padding=1)
-        return y if self._bias is None else y.add_(self._bias[:, None, None])
+        products = torch.mm(self._taps, x.reshape(self.inputs, height * width))
+        return add_taps(products, height, width, self._bias)
+
+
+def taps(weight: Tensor) -> Tensor:
+    """``[outputs, inputs, 3, 3]`` → ``[9 · outputs, inputs]``, to be multiplied with all pixels at once."""
+    outputs, inputs = weight.shape[:2]
+    if weight.is_meta:
+        return weight.new_empty(()).expand(9 * outputs, inputs)
+    return weight.flip(2, 3).permute(0, 2, 3, 1).reshape(9 * outputs, inputs)
+
+
+def add_taps(products: Tensor, height: int, width: int, bias: Tensor | None) -> Tensor:
+    """What nine taps found at every pixel, ``[9 · outputs, H · W]``, shifted and added: ``[1, outputs, H, W]``."""
+    y = F.fold(products[None], (height, width), 3, padding=1)
+    return y if bias is None else y.add_(bias[:, None, None])

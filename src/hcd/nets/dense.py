@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hcd.nets.frozen import SLOPE, FrozenBlock, frozen_way, run_frozen
+from hcd.nets.frozen import frozen_way, run_frozen
+from hcd.nets.frozen_blocks import SLOPE, FrozenBlock
 
 _RESIDUAL_SCALE = 0.2
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcd.nets.frozen import FrozenBlock
+from hcd.nets.frozen_blocks import FrozenBlock
 
 
 @final

@@ -1,0 +1,107 @@
+"""Gradients in bfloat16: close to those in float32, only where they are asked for, and the same every time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hcd.errors import UsageError
+from hcd.nets import precision
+from hcd.nets.dense import DenseBlock
+from hcd.nets.frozen_bfloat16 import InBfloat16
+from hcd.nets.frozen_blocks import InPlanes
+from hcd.nets.irn import IRN
+from hcd.nets.precision import gradient_precision
+
+
+@pytest.fixture(autouse=True)
+def machine_with_bfloat16(monkeypatch):
+    """Convolutions in bfloat16 are computed on any machine, only not fast."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+
+
+@pytest.fixture
+def block():
+    made = DenseBlock(9, 3).requires_grad_(False)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return made
+
+
+def smooth(*shape):
+    return torch.nn.functional.avg_pool2d(torch.randn(shape[0], shape[1], 3 * shape[2], 3 * shape[3]), 3)
+
+
+def far(result, expected):
+    return float((result - expected).detach().norm() / expected.norm())
+
+
+@pytest.mark.parametrize("shape", [(9, 3), (3, 9), (3, 45)])
+@pytest.mark.parametrize("size", [(24, 31), (1, 5)])
+def test_values_and_gradients_are_close(shape, size):
+    block = DenseBlock(*shape).requires_grad_(False)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    convs = [(conv.weight, conv.bias) for conv in block._convs()]
+    x, probe = smooth(1, shape[0], *size), torch.randn(1, shape[1], *size)
+    whole, half = InPlanes(convs), InBfloat16(convs)
+    kept_whole, kept_half = [], []
+    assert far(half.forward(x, kept_half), whole.forward(x, kept_whole)) < 0.02
+    assert far(half.backward(probe, kept_half), whole.backward(probe, kept_whole)) < 0.15
+    assert half.forward(x, None).dtype == half.backward(probe, kept_half).dtype == torch.float32
+
+
+def test_only_what_a_gradient_is_wanted_of_changes(block):
+    x = smooth(1, 9, 16, 16)
+    plain = block(x)
+    with gradient_precision("bfloat16"):
+        assert torch.equal(block(x), plain)
+        with torch.no_grad():
+            assert torch.equal(block(x.requires_grad_()), plain)
+        result = block(x)
+        assert not torch.equal(result, plain)
+        assert far(result, plain) < 0.02
+    # A gradient is taken in the precision of its forward pass, wherever that happens.
+    assert isinstance(result.grad_fn.way, InBfloat16)
+    assert torch.equal(block(x.detach()), plain)
+
+
+def test_float32_is_float32(block):
+    with gradient_precision("float32"):
+        assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InPlanes)
+    for chosen in ("auto", "bfloat16"):
+        with gradient_precision(chosen):
+            assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InBfloat16)
+
+
+def test_a_machine_without_stays_in_float32(block, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    with gradient_precision("bfloat16"):
+        assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InPlanes)
+
+
+def test_an_unknown_precision_is_named():
+    with (
+        pytest.raises(UsageError, match="precision 'half': use one of auto, float32, bfloat16"),
+        gradient_precision("half"),
+    ):
+        pass
+
+
+def test_an_error_inside_ends_it(block):
+    with pytest.raises(ZeroDivisionError), gradient_precision("bfloat16"):
+        raise ZeroDivisionError
+    assert not precision.wants_bfloat16()
+
+
+def test_the_same_twice_gives_the_same_bytes():
+    net = IRN((2, 1)).requires_grad_(False)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    y = torch.randn(1, 48, 17, 10, requires_grad=True)
+    with gradient_precision("bfloat16"):
+        first, second = (torch.autograd.grad(net.inverse(y).square().sum(), y)[0] for _ in range(2))
+    (whole,) = torch.autograd.grad(net.inverse(y).square().sum(), y)
+    assert torch.equal(first, second)
+    assert 0 < far(first, whole) < 0.1
