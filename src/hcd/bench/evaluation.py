@@ -21,15 +21,18 @@ from hcd.collab import fit_solving, fit_upscaling
 from hcd.collab.objective import Reconstruction
 from hcd.errors import UsageError
 from hcd.nets import IRN
+from hcd.nets.precision import gradient_precision, has_bfloat16
 from hcd.ops import quantize
 from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
 from hcd.zoo import load
 
 STAGES = ("lr", "hr", "upscale")
+_PRECISIONS = ("float32", "bfloat16")
 _SEED = 0
 # Of the memory that is free, what the transcription may be expected to take and is still run.
 _SHARE = 0.7
 _MEASURABLE = 2**20
+_PLAIN = "transcription"
 # HR pixels a side of the part whose convolutions are run by themselves.
 _PART = 512
 
@@ -48,9 +51,10 @@ class EvaluationBenchmark:
         threads: that PyTorch may use; None for as many as it takes by itself.
         memory: bytes that this implementation keeps to; None for most of what is free.
         plain: whether the transcription is run to compare with, where it fits into memory.
+        precisions: that gradients are computed in, one row each; what this machine does not have is left out.
 
     Raises:
-        UsageError: an unknown stage, no size, no repeats, or a size that no multiple of the scale fits into.
+        UsageError: an unknown stage or precision, no size, no repeats, or a side that is below the scale.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 512))
@@ -61,6 +65,7 @@ class EvaluationBenchmark:
     threads: int | None = None
     memory: int | None = None
     plain: bool = True
+    precisions: tuple[str, ...] = ("float32", "bfloat16")
 
     def __post_init__(self) -> None:
         unknown = [stage for stage in self.stages if stage not in STAGES]
@@ -68,6 +73,9 @@ class EvaluationBenchmark:
             raise UsageError(f"stages {', '.join(self.stages)}: use some of {', '.join(STAGES)}")
         if not self.sizes or min(map(min, self.sizes)) < 1 << len(self.blocks):
             raise UsageError(f"sizes {self.sizes}: need one or more, with sides of at least {1 << len(self.blocks)}")
+        unknown = [precision for precision in self.precisions if precision not in _PRECISIONS]
+        if unknown or not self.precisions:
+            raise UsageError(f"precisions {', '.join(self.precisions)}: use some of {', '.join(_PRECISIONS)}")
         if self.repeats < 1:
             raise UsageError(f"repeats {self.repeats}: must be 1 or more")
         if not self.blocks or min(self.blocks) < 1:
@@ -90,7 +98,7 @@ class EvaluationRow:
     """What one stage cost on one size; None where the transcription was not run.
 
     Attributes:
-        stage, height, width: what was measured, HR pixels.
+        stage, precision, height, width: what was measured, HR pixels.
         seconds, cpu_seconds: on the clock, and of all threads together.
         plain_seconds, plain_cpu_seconds: the same of the transcription, measured in turn.
         peak_bytes: taken beside model and pictures, in a process of its own.
@@ -100,6 +108,7 @@ class EvaluationRow:
     """
 
     stage: str
+    precision: str
     height: int
     width: int
     seconds: float
@@ -118,8 +127,12 @@ class EvaluationRow:
 
     @property
     def faster(self) -> float | None:
-        """Time of the transcription over time of this implementation, by the cores' clock: other work beside it
-        would stretch seconds on the wall."""
+        """Seconds of the transcription over seconds of this implementation."""
+        return None if self.plain_seconds is None else self.plain_seconds / self.seconds
+
+    @property
+    def faster_cpu(self) -> float | None:
+        """The same by the time that the cores spent, which other work beside it stretches less."""
         return None if self.plain_cpu_seconds is None else self.plain_cpu_seconds / self.cpu_seconds
 
     @property
@@ -136,7 +149,12 @@ class EvaluationRow:
 
     def as_json(self) -> dict[str, Any]:
         """Attributes and ratios."""
-        ratios = {"faster": self.faster, "smaller": self.smaller, "convolution_share": self.convolution_share}
+        ratios = {
+            "faster": self.faster,
+            "faster_cpu": self.faster_cpu,
+            "smaller": self.smaller,
+            "convolution_share": self.convolution_share,
+        }
         return asdict(self) | {"seconds_per_megapixel": self.seconds / self.megapixels} | ratios
 
 
@@ -187,7 +205,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def bench_evaluation(
     settings: EvaluationBenchmark, *, on_row: Callable[[EvaluationRow], None] = lambda row: None
 ) -> EvaluationReport:
-    """Measure every stage on every size. Each figure comes from a process of its own, the two timings from one.
+    """Measure every stage on every size: all timings in turn in one process, every peak of memory in one of its own.
 
     Args:
         settings: what is measured.
@@ -196,37 +214,43 @@ def bench_evaluation(
     report = EvaluationReport(model=settings.build().name, threads=settings.threads or torch.get_num_threads())
     for stage in settings.stages:
         density = 0.0  # bytes per pixel of the transcription, from the size before
+        precisions = [p for p in settings.precisions if stage != "upscale" and (p == "float32" or has_bfloat16())]
         for height, width in settings.sizes:
             plain = settings.plain and density * height * width < _SHARE * machine.available_bytes()
-            times = _apart(_time, settings, stage, height, width, plain)
-            row = EvaluationRow(
-                stage=stage,
-                height=height,
-                width=width,
-                peak_bytes=_apart(_peak, settings, stage, height, width, False),
-                plain_peak_bytes=_apart(_peak, settings, stage, height, width, True) if plain else None,
-                **times,
-            )
-            density = (row.plain_peak_bytes or 0) / (height * width) or density
-            report.rows.append(row)
-            on_row(row)
+            ways = [*(precisions or ["float32"]), *([_PLAIN] if plain else [])]
+            times, alone, operations = _apart(_time, settings, stage, height, width, ways)
+            peaks = {way: _apart(_peak, settings, stage, height, width, way) for way in ways}
+            density = peaks.get(_PLAIN, 0) / (height * width) or density
+            for way in ways:
+                if way == _PLAIN:
+                    continue
+                row = EvaluationRow(
+                    stage=stage,
+                    precision=way,
+                    height=height,
+                    width=width,
+                    seconds=times[way].seconds,
+                    cpu_seconds=times[way].cpu_seconds,
+                    plain_seconds=times[_PLAIN].seconds if plain else None,
+                    plain_cpu_seconds=times[_PLAIN].cpu_seconds if plain else None,
+                    peak_bytes=peaks[way],
+                    plain_peak_bytes=peaks.get(_PLAIN),
+                    convolution_seconds=alone.seconds,
+                    convolution_cpu_seconds=alone.cpu_seconds,
+                    convolution_flops=operations,
+                )
+                report.rows.append(row)
+                on_row(row)
     return report
 
 
 Result = TypeVar("Result")
 
 
-def _apart(
-    function: Callable[[EvaluationBenchmark, str, int, int, bool], Result],
-    settings: EvaluationBenchmark,
-    stage: str,
-    height: int,
-    width: int,
-    plain: bool,
-) -> Result:
+def _apart(function: Callable[..., Result], *arguments: object) -> Result:
     """What a function returns in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, settings, stage, height, width, plain).result()
+        return pool.submit(function, *arguments).result()
 
 
 def _prepare(settings: EvaluationBenchmark, height: int, width: int) -> tuple[Rescaler, Tensor, Tensor]:
@@ -239,45 +263,43 @@ def _prepare(settings: EvaluationBenchmark, height: int, width: int) -> tuple[Re
     return model, hr, lr
 
 
-def _ours(model: Rescaler, stage: str, hr: Tensor, lr: Tensor, memory: int | None) -> Callable[[], object]:
+def _run(
+    settings: EvaluationBenchmark, model: Rescaler, stage: str, hr: Tensor, lr: Tensor, way: str
+) -> Callable[[], object]:
+    """One evaluation of a stage: of the transcription, or of this implementation in a precision."""
+    if way == _PLAIN:
+        transcription = Transcription(model)
+        return {
+            "lr": lambda: transcription.lr_gradient(lr, hr),
+            "hr": lambda: transcription.hr_gradient(hr, hr),
+            "upscale": torch.no_grad()(lambda: transcription.upscale(lr)),
+        }[stage]
     if stage == "upscale":
-        receiver = fit_upscaling(lr, model, memory=memory)
+        receiver = fit_upscaling(lr, model, memory=settings.memory)
         return torch.inference_mode()(lambda: receiver.upscale(lr))
-    fitted = fit_solving(hr, model, steps_hr=int(stage == "hr"), steps_lr=1, memory=memory)
+    fitted = fit_solving(hr, model, steps_hr=int(stage == "hr"), steps_lr=1, memory=settings.memory)
     objective = Reconstruction(hr=hr, model=fitted)
 
     def evaluate() -> Tensor:
         sample = (hr if stage == "hr" else lr).clone().requires_grad_()
-        value = objective.from_lr(quantize(fitted.downscale(sample)) if stage == "hr" else sample)
-        return torch.autograd.grad(value, sample)[0]
+        with gradient_precision(way):
+            value = objective.from_lr(quantize(fitted.downscale(sample)) if stage == "hr" else sample)
+            return torch.autograd.grad(value, sample)[0]
 
     return evaluate
 
 
-def _plain(model: Rescaler, stage: str, hr: Tensor, lr: Tensor) -> Callable[[], object]:
-    transcription = Transcription(model)
-    if stage == "upscale":
-        return torch.no_grad()(lambda: transcription.upscale(lr))
-    return (lambda: transcription.hr_gradient(hr, hr)) if stage == "hr" else (lambda: transcription.lr_gradient(lr, hr))
-
-
-def _time(settings: EvaluationBenchmark, stage: str, height: int, width: int, plain: bool) -> dict[str, Any]:
+def _time(
+    settings: EvaluationBenchmark, stage: str, height: int, width: int, ways: list[str]
+) -> tuple[dict[str, machine.Timing], machine.Timing, int]:
+    """Of every way; of the convolutions by themselves; and the operations of these."""
     model, hr, lr = _prepare(settings, height, width)
-    runs = {"ours": _ours(model, stage, hr, lr, settings.memory)}
-    if plain:
-        runs["plain"] = _plain(model, stage, hr, lr)
+    runs = {way: _run(settings, model, stage, hr, lr, way) for way in ways}
     times = machine.time_in_turn(runs, repeats=settings.repeats)
     share, shapes = _convolutions(model, stage, *hr.shape[-2:])
     alone = machine.convolution_timing(shapes, repeats=settings.repeats)
-    return {
-        "seconds": times["ours"].seconds,
-        "cpu_seconds": times["ours"].cpu_seconds,
-        "plain_seconds": times["plain"].seconds if plain else None,
-        "plain_cpu_seconds": times["plain"].cpu_seconds if plain else None,
-        "convolution_seconds": alone.seconds / share,
-        "convolution_cpu_seconds": alone.cpu_seconds / share,
-        "convolution_flops": round(machine.flops(shapes) / share),
-    }
+    whole = machine.Timing(seconds=alone.seconds / share, cpu_seconds=alone.cpu_seconds / share)
+    return times, whole, round(machine.flops(shapes) / share)
 
 
 def _convolutions(model: Rescaler, stage: str, height: int, width: int) -> tuple[float, Counter[machine.ConvShape]]:
@@ -293,15 +315,15 @@ def _convolutions(model: Rescaler, stage: str, height: int, width: int) -> tuple
     return side**2 / (height * width), shapes if stage == "upscale" else machine.with_input_gradients(shapes)
 
 
-def _peak(settings: EvaluationBenchmark, stage: str, height: int, width: int, plain: bool) -> int:
+def _peak(settings: EvaluationBenchmark, stage: str, height: int, width: int, way: str) -> int:
     model, hr, lr = _prepare(settings, height, width)
 
     def run(hr: Tensor, lr: Tensor) -> None:
-        evaluate = _plain(model, stage, hr, lr) if plain else _ours(model, stage, hr, lr, settings.memory)
+        evaluate = _run(settings, model, stage, hr, lr, way)
         for _ in range(2):  # what the first leaves behind is there when the second runs, as in a descent
             evaluate()
 
-    # What a process loads at first use counts for neither.
+    # What a process loads at first use, and what is made of weights, counts for neither.
     run(hr[..., : 16 * model.scale, : 16 * model.scale], lr[..., :16, :16])
     before = machine.peak_bytes()
     run(hr, lr)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--repeats", type=int, default=3, show_default=True, help="The shortest of so many runs counts.")
 @click.option("--threads", type=int, help="Threads that PyTorch uses. Default: as it likes.")
 @click.option("--plain/--no-plain", default=True, help="Run the plain transcription beside it, where it fits.")
+@click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where it has them.")
 @memory_option
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
@@ -31,13 +32,15 @@ def command(
     repeats: int,
     threads: int | None,
     plain: bool,
+    precisions: str,
     memory: int | None,
     json_file: Path | None,
 ) -> None:
     """Seconds and memory of one gradient evaluation of each stage, and of upscaling, over picture sizes.
 
     Compared with a plain transcription of the published scheme: autograd with gradients for weights, concatenation,
-    float32, no tiles. "Of convolutions" is what the same convolutions take by themselves over what everything takes.
+    float32, no tiles. "By CPU" compares the time that cores spent, which other work on the machine stretches less.
+    "Conv" is what the same convolutions take by themselves, direct and in float32, over what everything takes.
     """
     from hcd.bench import EvaluationBenchmark, bench_evaluation, parse_size
     from hcd.errors import UsageError
@@ -54,6 +57,7 @@ def command(
         stages=tuple(stage.strip() for stage in stages.split(",")),
         repeats=repeats,
         plain=plain,
+        precisions=tuple(precision.strip() for precision in precisions.split(",")),
         **given(model=model, threads=threads, memory=memory),
     )
     report = bench_evaluation(settings, on_row=lambda row: click.echo(_line(row), err=True))
@@ -63,7 +67,9 @@ def command(
 
 
 def _line(row: EvaluationRow) -> str:
-    return f"{row.stage} {row.width}×{row.height}: {row.seconds:.2f} s, {row.peak_bytes / 2**20:.0f} MiB"
+    return (
+        f"{row.stage} {row.precision} {row.width}×{row.height}: {row.seconds:.2f} s, {row.peak_bytes / 2**20:.0f} MiB"
+    )
 
 
 def _print(report: EvaluationReport) -> None:
@@ -71,13 +77,14 @@ def _print(report: EvaluationReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("stage", "size", "s", "s/MP", "MiB", "plain s", "plain MiB", "faster", "less memory", "of convolutions")
+    headings = ("stage", "size", "s", "s/MP", "MiB", "plain: s", "MiB", "faster", "by CPU", "smaller", "conv")
     table = Table(*headings, box=SIMPLE_HEAD, title=f"{report.model}, {report.threads} threads")
     for column in table.columns[1:]:
         column.justify = "right"
+        column.no_wrap = True
     for row in report.rows:
         table.add_row(
-            row.stage,
+            f"{row.stage}, {row.precision}",
             f"{row.width}×{row.height}",
             f"{row.seconds:.2f}",
             f"{row.seconds / row.megapixels:.1f}",
@@ -85,10 +92,14 @@ def _print(report: EvaluationReport) -> None:
             _or_dash(row.plain_seconds, ".2f"),
             _or_dash(None if row.plain_peak_bytes is None else row.plain_peak_bytes / 2**20, ".0f"),
             _or_dash(row.faster, ".2f"),
+            _or_dash(row.faster_cpu, ".2f"),
             _or_dash(row.smaller, ".1f"),
             f"{row.convolution_share:.0%}",
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a file or pipe is as wide as what goes into it
+        console = Console(width=120)
+    console.print(table)
 
 
 def _or_dash(value: float | None, form: str) -> str:
