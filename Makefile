@@ -24,7 +24,7 @@ check: $(VENV)/dev.stamp ## formatting, lint, types and tests
 
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, and of one gradient evaluation
 	$(BIN)/python benchmarks/presets.py
-	$(BIN)/python benchmarks/evaluations.py
+	$(BIN)/hcd bench evaluation
 
 fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SECONDS, FUZZ_INPUTS and FUZZ_SEED change that
 	$(BIN)/python -m tests.fuzz.run

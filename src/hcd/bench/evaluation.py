@@ -196,10 +196,10 @@ def parse_size(text: str) -> tuple[int, int]:
     >>> parse_size("6000x4000")
     (4000, 6000)
     """
-    width, _, height = text.strip().lower().partition("x")
-    if not width.isdecimal() or (height or width).isdecimal() is False:
+    sides = text.strip().lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise UsageError(f"size '{text}': use a side in pixels, or WIDTHxHEIGHT")
-    return int(height or width), int(width)
+    return int(sides[-1]), int(sides[0])
 
 
 def bench_evaluation(

@@ -1,0 +1,96 @@
+"""The benchmark of an evaluation: what it counts, and what it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from hcd.bench import EvaluationBenchmark, EvaluationRow, machine, parse_size
+from hcd.bench.evaluation import _convolutions
+from hcd.bench.machine import ConvShape
+from hcd.errors import UsageError
+
+
+def test_sizes_are_sides_or_width_by_height():
+    assert parse_size("512") == (512, 512)
+    assert parse_size(" 6000X4000 ") == (4000, 6000)
+
+
+@pytest.mark.parametrize("text", ["", "x", "12x", "x12", "-4", "1.5", "4x4x4", "big"])
+def test_other_sizes_are_named(text):
+    with pytest.raises(UsageError, match="use a side in pixels, or WIDTHxHEIGHT"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stages": ("up",)}, "use some of lr, hr, upscale"),
+        ({"sizes": ()}, "need one or more"),
+        ({"sizes": ((2, 256),)}, "sides of at least 4"),
+        ({"repeats": 0}, "must be 1 or more"),
+        ({"blocks": ()}, "need one or more couplings"),
+        ({"blocks": (0, 1)}, "need one or more couplings"),
+        ({"precisions": ("half",)}, "use some of float32, bfloat16"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(UsageError, match=message):
+        EvaluationBenchmark(**settings)
+
+
+def test_convolutions_are_counted():
+    model = EvaluationBenchmark(blocks=(1,), sizes=((64, 64),)).build()
+    share, upscaling = _convolutions(model, "upscale", 64, 48)
+    # Three blocks of five convolutions at half the side of the largest square part.
+    assert sum(upscaling.values()) == 15
+    assert {(shape.height, shape.width) for shape in upscaling} == {(24, 24)}
+    assert share == 48 * 48 / (64 * 48)
+    assert upscaling[ConvShape(inputs=9, outputs=32, height=24, width=24)] == 1
+    _, solving = _convolutions(model, "lr", 64, 48)
+    assert sum(solving.values()) == 30
+    assert solving[ConvShape(inputs=32, outputs=9, height=24, width=24)] == 1
+    assert machine.flops(solving) == 2 * machine.flops(upscaling)
+    _, both = _convolutions(model, "hr", 64, 48)
+    assert machine.flops(both) == 2 * machine.flops(solving)
+
+
+def test_operations_of_a_convolution():
+    shape = ConvShape(inputs=3, outputs=5, height=7, width=11)
+    assert machine.flops(Counter({shape: 2})) == 2 * (2 * 9 * 3 * 5 * 7 * 11)
+
+
+def test_runs_are_taken_in_turn():
+    order = []
+    timings = machine.time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
+    assert order == ["a", "b"] * 3
+    assert all(timing.seconds >= 0 and timing.cpu_seconds >= 0 for timing in timings.values())
+
+
+def row(**changes):
+    figures = {
+        "stage": "lr",
+        "precision": "float32",
+        "height": 1000,
+        "width": 500,
+        "seconds": 2.0,
+        "cpu_seconds": 4.0,
+        "plain_seconds": 6.0,
+        "plain_cpu_seconds": 10.0,
+        "peak_bytes": 2**30,
+        "plain_peak_bytes": 2**33,
+        "convolution_seconds": 1.5,
+        "convolution_cpu_seconds": 3.0,
+        "convolution_flops": 10**9,
+    }
+    return EvaluationRow(**(figures | changes))
+
+
+def test_ratios():
+    figures = row().as_json()
+    assert (figures["faster"], figures["faster_cpu"], figures["smaller"]) == (3, 2.5, 8)
+    assert (figures["convolution_share"], figures["seconds_per_megapixel"]) == (0.75, 4)
+    alone = row(plain_seconds=None, plain_cpu_seconds=None, plain_peak_bytes=None)
+    assert alone.faster is alone.faster_cpu is alone.smaller is None
+    assert row(peak_bytes=5).smaller is None

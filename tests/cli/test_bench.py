@@ -1,0 +1,34 @@
+"""``hcd bench``: a small run of it, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+
+def test_a_small_run(hcd, tmp_path):
+    file = tmp_path / "figures.json"
+    arguments = ("--sizes", "64x48", "--blocks", "1,1", "--repeats", "1", "--threads", "1", "--precisions", "float32")
+    result = hcd("bench", "evaluation", *arguments, "--stages", "lr", "--json", file)
+    assert result.exit_code == 0, result.output
+    assert "64×48" in result.stdout
+    figures = json.loads(file.read_text())
+    assert figures["machine"]["threads"] == 1
+    assert figures["machine"]["torch"] == torch.__version__
+    (one,) = figures["rows"]
+    assert (one["stage"], one["height"], one["width"]) == ("lr", 48, 64)
+    assert one["seconds"] > 0
+    assert one["plain_seconds"] > 0
+    assert one["convolution_flops"] > 0
+
+
+def test_the_command_names_bad_values(hcd):
+    for arguments, message in (
+        (("evaluation", "--blocks", "8,x"), "use numbers with commas between"),
+        (("evaluation", "--sizes", "big"), "use a side in pixels"),
+        (("evaluatio",), "Did you mean 'evaluation'?"),
+    ):
+        result = hcd("bench", *arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
