@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hcd.errors import ShapeError, UsageError
 from hcd.ops import resize_bicubic
-from hcd.ops.resize import _resampling_matrix
+from hcd.ops.resize import _resampling
 from tests import golden as gold
 
 
@@ -111,10 +111,33 @@ def test_factor_must_be_positive(factor):
 
 def test_has_a_gradient_after_a_first_use_in_inference_mode():
     # The matrices are kept between calls: one made in inference mode could not take part in a later gradient.
-    _resampling_matrix.cache_clear()
+    _resampling.cache_clear()
     image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     with torch.inference_mode():
         resize_bicubic(image, 0.5)
     image.requires_grad_()
     (gradient,) = torch.autograd.grad(resize_bicubic(image, 0.5).sum(), image)
     assert float(gradient.sum()) == pytest.approx(4 * 4 * 3)
+
+
+@pytest.mark.parametrize("factor", [Fraction(1, 4), 2, Fraction(3, 7)])
+def test_long_sides_are_resampled_as_short_ones(factor):
+    """In blocks around the band of the matrix; at their borders nothing shows."""
+    wave = torch.sin(torch.arange(1400) / 3).double()
+    whole = resize_bicubic(wave.expand(1, 1, 3, -1), factor)
+    # A crop whose left border stays at the same phase, without what its own borders mirror.
+    step = 7 * 4
+    crop = resize_bicubic(wave[step * 20 :].expand(1, 1, 3, -1), factor)
+    margin = 20
+    offset = int(step * 20 * factor)
+    torch.testing.assert_close(whole[..., offset + margin :], crop[..., margin:], rtol=0, atol=1e-12)
+    turned = resize_bicubic(wave.expand(1, 1, 3, -1).mT, factor)
+    torch.testing.assert_close(turned.mT, whole, rtol=0, atol=1e-12)
+
+
+def test_the_longest_side_takes_little_memory():
+    """A picture of one row may be as long as all pixels together; a whole matrix would take 500 GB here."""
+    blocks = _resampling(200_000, Fraction(2))
+    assert sum(block.matrix.numel() for block in blocks) * 8 < 300 * 2**20
+    assert resize_bicubic(torch.ones(1, 1, 1, 200_000), 2).sub(1).abs().max() < 1e-5
+    _resampling.cache_clear()

@@ -11,7 +11,8 @@ import torch
 import hcd
 from hcd.errors import HcdError, ImageError, MetadataError, ModelError
 from hcd.image import Codec, Picture, encode, encode_lr, fill_transparent, read_lr
-from hcd.pipeline import Receiver, downscale_picture, encode_downscaled
+from hcd.pipeline import Receiver, downscale_picture, encode_downscaled, upscale_picture
+from tests.fuzz.memory import peak, start_peak
 from tests.image.kinds import full_picture, gray_profile
 
 CODECS = pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
@@ -113,6 +114,18 @@ def test_a_giant_original_is_refused_before_anything_is_made(tmp_path, make_pict
     with pytest.raises(MetadataError, match=r"stand for an original of .* more than the 179 megapixels.*--max-pixels"):
         Receiver().restore(path)
     assert Receiver(model="bicubic-x2").restore(path).width == 2
+
+
+@pytest.mark.parametrize("size", [(10539, 30), (22, 6671)])
+def test_a_ribbon_takes_memory_for_its_pixels_alone(size):
+    """Found by mutated AVIFs: resampling a side of so many pixels took gigabytes, and kept them."""
+    picture = Picture(rgb=torch.full((1, 3, *size), 0.5), alpha=torch.ones(1, 1, *size))
+    if not start_peak():
+        pytest.skip("this system does not count peaks anew")
+    before = peak()
+    back = upscale_picture(picture, hcd.load("bicubic-x2"))
+    assert (back.height, back.width) == (2 * size[0], 2 * size[1])
+    assert peak() - before < 150 * 2**20
 
 
 def test_max_pixels_bounds_the_original_and_the_result(tmp_path, make_picture):

@@ -67,8 +67,7 @@ class CompressedSize(Penalty):
 
     Args:
         codec: of the file.
-        weight: in units of the loss per bit and LR pixel, ≥ 0. :data:`SHARE_PER_BIT` of the plain file's loss is
-            about what a bit is worth when the quality is chosen instead.
+        weight: in units of the loss per bit and LR pixel, ≥ 0.
     """
 
     codec: Codec
@@ -85,16 +84,16 @@ class CompressedSize(Penalty):
         """The estimate, in bits per LR pixel, of a picture ``[1, 3, h, w]``."""
         coefficients = _Blocks(lr, self.codec.quality).coefficients(lr)
         squares = coefficients.square()
-        # The square root is smooth at 0.
-        bits = 4.5 * squares / (squares + 0.25) + torch.log2(1 + (squares + 0.01).sqrt())
+        bits = 4.5 * squares / (squares + 0.25) + _bits_of_magnitude(squares)
         first = coefficients[..., 0, 0]
-        steps = torch.diff(first, dim=-1).square() + 0.01
-        total = bits.sum() - bits[..., 0, 0].sum() + torch.log2(1 + steps.sqrt()).sum()
+        steps = torch.diff(first, dim=-1).square()
+        total = bits.sum() - bits[..., 0, 0].sum() + _bits_of_magnitude(steps).sum()
         return total / (lr.shape[-2] * lr.shape[-1])
 
 
-SHARE_PER_BIT = 0.4
-"""Of the plain file's loss, what a bit per LR pixel is worth; measured in docs/notes/0007-codec-in-the-loop.md."""
+def _bits_of_magnitude(squares: Tensor) -> Tensor:
+    """``log₂(1 + |c|)`` of numbers that are given by their squares, smooth at 0."""
+    return torch.log2((1 + (squares + 0.01).sqrt()) / 1.1)
 
 
 def _is_plain_jpeg(codec: Codec) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,19 +38,35 @@ def resize_bicubic(image: Tensor, factor: float | Fraction) -> Tensor:
     ratio = Fraction(factor).limit_denominator(4096)
     if ratio <= 0:
         raise UsageError(f"resize_bicubic: factor {factor} is not positive")
-    rows, columns = (_resampling_matrix(n, ratio).to(image) for n in image.shape[-2:])
-    return rows @ image @ columns.mT
+    rows, columns = (_resampling(n, ratio) for n in image.shape[-2:])
+    image = _join([block.matrix.to(image) @ image[..., block.begin : block.end, :] for block in rows], dim=-2)
+    return _join([image[..., block.begin : block.end] @ block.matrix.to(image).mT for block in columns], dim=-1)
+
+
+def _join(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+class _Block(NamedTuple):
+    """Neighboring outputs of one axis: the inputs from ``begin`` to ``end`` that they are made of, and how."""
+
+    begin: int
+    end: int
+    matrix: Tensor
 
 
 @functools.lru_cache(maxsize=4)
-def _resampling_matrix(length: int, ratio: Fraction) -> Tensor:
-    """The dense float64 matrix ``[ceil(length * ratio), length]`` that resamples one axis."""
+def _resampling(length: int, ratio: Fraction) -> tuple[_Block, ...]:
+    """The float64 matrix ``[ceil(length * ratio), length]`` that resamples one axis, in blocks around its band.
+
+    As a whole it would take gigabytes for the sides that pictures may have.
+    """
     # Kept between calls: made in inference mode it could not take part in a later gradient.
     with torch.inference_mode(False):
-        return _make_resampling_matrix(length, ratio)
+        return _make_resampling(length, ratio)
 
 
-def _make_resampling_matrix(length: int, ratio: Fraction) -> Tensor:
+def _make_resampling(length: int, ratio: Fraction) -> tuple[_Block, ...]:
     out_length = math.ceil(length * ratio)
     stretch = max(1.0, float(1 / ratio))
     taps = math.ceil(4 * stretch) + 2
@@ -60,8 +77,17 @@ def _make_resampling_matrix(length: int, ratio: Fraction) -> Tensor:
     weights = weights / weights.sum(dim=1, keepdim=True)
     mirrored = positions.long() % (2 * length)
     mirrored = torch.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
-    matrix = torch.zeros(out_length, length, dtype=torch.float64)
-    return matrix.scatter_add_(1, mirrored, weights)
+    blocks = []
+    for start in range(0, out_length, _OUTPUTS):
+        inputs, shares = mirrored[start : start + _OUTPUTS], weights[start : start + _OUTPUTS]
+        begin, end = int(inputs.min()), int(inputs.max()) + 1
+        matrix = torch.zeros(len(inputs), end - begin, dtype=torch.float64)
+        blocks.append(_Block(begin, end, matrix.scatter_add_(1, inputs - begin, shares)))
+    return tuple(blocks)
+
+
+# Of a block. More are slower, as most of a block is zeros then; fewer are slower, as there are more of them.
+_OUTPUTS = 128
 
 
 def _cubic(x: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hcd.collab import CompressedSize, Compression, Reconstruction, fit_solving, fit_upscaling, get_settings
-from hcd.collab.compression import SHARE_PER_BIT
 from hcd.image import Codec
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
@@ -26,8 +26,9 @@ def codec_settings(
 ) -> dict[str, Any] | None:
     """The given settings, and those that make the result one for files of this codec.
 
-    The loop restores from what the codec leaves of the LR picture, and what files take is weighed against the loss, so
-    that a bit costs a fixed share of what is lost when the plain LR picture is stored in such a file.
+    The loop restores from what the codec leaves of the LR picture, and what files take is weighed against the loss: a
+    bit is worth what it is for the plain LR picture between this quality and the next lower one that is tried. So the
+    result neither spends more bytes than the plain file nor saves some at the restored picture's cost.
 
     Args:
         hr, model, preset, memory, settings: as ``collaborate`` takes them.
@@ -43,11 +44,29 @@ def codec_settings(
     configured = get_settings(preset, **settings)
     if not configured.evaluations or preset == "paper" or "rounding" in settings:
         return None
-    compression = Compression(codec=codec, alpha=alpha)
     with torch.no_grad():
         plain = quantize(fit_solving(hr, model, steps_hr=0, steps_lr=0, memory=memory).downscale(hr))
         receiver = fit_upscaling(plain, model, memory=memory)
-        meter = Reconstruction(hr=hr, model=receiver, loss=configured.loss).of_file(compression.stored(plain))
-    lost = meter.file_loss / (hr.shape[-2] * hr.shape[-1])
-    size = CompressedSize(codec=codec, weight=SHARE_PER_BIT * lost)
+    objective = Reconstruction(hr=hr, model=receiver, loss=configured.loss)
+    other = codec.quality - _APART if codec.quality > _APART else codec.quality + _APART
+    (lost, bits), (lost_there, bits_there) = (
+        _lost_and_bits(plain, objective, tried, alpha) for tried in (codec, replace(codec, quality=other))
+    )
+    slope = (lost_there - lost) / (bits - bits_there) if bits != bits_there else 0.0
+    # Negative where a codec does worse with more bytes, as on pictures of a few pixels.
+    size = CompressedSize(codec=codec, weight=max(0.0, _WORTH * slope))
+    compression = Compression(codec=codec, alpha=alpha)
     return {**settings, "rounding": compression, "penalties": (*configured.penalties, size)}
+
+
+# The estimate of the size counts about 1.2 bits where a file has one; and a little is left to the picture.
+_WORTH = 0.75
+_APART = 8
+
+
+def _lost_and_bits(plain: Tensor, objective: Reconstruction, codec: Codec, alpha: Tensor | None) -> tuple[float, float]:
+    """The loss per pixel of what is restored from a file of the plain LR picture, and its bits per LR pixel."""
+    decoded, size = codec.roundtrip(plain, alpha)
+    meter = objective.of_file(decoded)
+    pixels = plain.shape[-2] * plain.shape[-1]
+    return meter.file_loss / (objective.hr.shape[-2] * objective.hr.shape[-1]), 8 * size / pixels
