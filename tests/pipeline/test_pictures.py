@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+import skimage.data
 import torch
 
 import hcd
-from hcd.errors import HcdError, ImageError, MetadataError, ModelError
+from hcd.errors import HcdError, ImageError, MetadataError, ModelError, OutputError
 from hcd.image import Codec, Picture, encode, encode_lr, fill_transparent, read_lr
 from hcd.pipeline import Receiver, downscale_picture, encode_downscaled, upscale_picture
 from tests.fuzz.memory import peak, start_peak
@@ -18,10 +19,11 @@ from tests.image.kinds import full_picture, gray_profile
 CODECS = pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 
 
-def way(tmp_path, picture, suffix=".png", codec=None, preset="plain", **settings):
-    """Downscaled, encoded, and the receiver's result of the file."""
+def way(tmp_path, picture, suffix=".png", codec=None, preset="plain", loop=True, **settings):
+    """Downscaled (with the codec in the loop), encoded, and the receiver's result of the file."""
     model = hcd.load("bicubic-x2")
-    small = downscale_picture(picture, model, preset, **settings)
+    in_loop = {"codec": codec} if loop else {}
+    small = downscale_picture(picture, model, preset, **in_loop, **settings)
     encoded = encode_downscaled(small, picture, model, suffix, codec)
     path = tmp_path / f"photo.lr{suffix if codec is None else codec.suffix}"
     path.write_bytes(encoded.data)
@@ -57,13 +59,65 @@ def test_hidden_colors_do_not_bleed_into_visible_ones(tmp_path, hidden):
 
 @CODECS
 @pytest.mark.parametrize("quality", [40, 95])
-def test_figures_of_a_lossy_file_are_those_of_the_file(tmp_path, make_picture, name, quality):
-    original = make_picture(33, 41)
-    small, encoded, back = way(tmp_path, original, codec=Codec(format=name, quality=quality), preset="fast", steps_lr=3)
+@pytest.mark.parametrize("loop", [True, False])
+def test_figures_of_a_lossy_file_are_those_of_the_file(tmp_path, make_picture, name, quality, loop):
+    original, codec = make_picture(33, 41), Codec(format=name, quality=quality)
+    small, encoded, back = way(tmp_path, original, codec=codec, preset="fast", loop=loop)
     assert encoded.psnr == pytest.approx(hcd.psnr(back.rgb, original.rgb, channel="rgb"), abs=1e-4)
-    assert encoded.psnr < small.psnr
     assert encoded.psnr >= encoded.plain_psnr
+    assert small.codec == (codec if loop else None)
+    assert (encoded.psnr == small.psnr) == loop
     assert (back.width, back.height) == (41, 33)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_figures_of_a_lossy_file_with_alpha_are_those_of_the_file(tmp_path, make_picture, gray):
+    """WebP's colors depend on the alpha beside them."""
+    original = make_picture(40, 50, gray=gray, alpha=True)
+    _, encoded, back = way(tmp_path, original, codec=Codec(format="webp", quality=50), preset="fast")
+    visible = fill_transparent(original.rgb, original.alpha)
+    assert encoded.psnr == pytest.approx(hcd.psnr(back.rgb, visible, channel="rgb"), abs=1e-4)
+
+
+def test_a_lossy_file_is_solved_for_and_takes_no_more_bytes(tmp_path):
+    """Against files of the lossless result: more is restored from the file, and it is no larger than the plain one."""
+    rgb = torch.from_numpy(skimage.data.astronaut()[60:156, 170:298]).permute(2, 0, 1)[None].float() / 255
+    original, codec = Picture(rgb=rgb), Codec(format="jpeg", quality=75)
+    _, plain, _ = way(tmp_path, original, codec=codec)
+    _, solved, _ = way(tmp_path, original, codec=codec, preset="balanced")
+    _, before, _ = way(tmp_path, original, codec=codec, preset="balanced", loop=False)
+    assert solved.psnr > solved.plain_psnr + 0.2
+    assert len(solved.data) < 1.02 * len(plain.data)
+    assert len(solved.data) < len(before.data)
+
+
+@CODECS
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 1)])
+def test_the_smallest_pictures_as_lossy_files(tmp_path, make_picture, name, size):
+    small, encoded, back = way(tmp_path, make_picture(*size), codec=Codec(format=name, quality=5), preset="fast")
+    assert (back.height, back.width) == size
+    assert small.result.lr.isfinite().all()
+    assert encoded.psnr >= encoded.plain_psnr
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings"), [("plain", {}), ("paper", {"steps_hr": 1, "steps_lr": 1}), ("fast", {"rounding": "none"})]
+)
+def test_when_the_codec_stays_out_of_the_loop(make_picture, preset, settings):
+    """Without stages, for the published scheme, and where another rounding is asked for."""
+    model, codec, original = hcd.load("bicubic-x2"), Codec(format="jpeg"), make_picture(20, 20)
+    small = downscale_picture(original, model, preset, codec=codec, **settings)
+    assert small.codec is None
+    alone = downscale_picture(original, model, preset, **settings)
+    assert torch.equal(small.picture.rgb, alone.picture.rgb)
+    encoded = encode_downscaled(small, original, model, ".jpg", codec)
+    assert (encoded.psnr is None) == (preset == "plain")
+
+
+def test_transparency_is_refused_before_the_work(make_picture, monkeypatch):
+    monkeypatch.setattr("hcd.pipeline.way.collaborate", None)
+    with pytest.raises(OutputError, match="transparency"):
+        downscale_picture(make_picture(20, 20, alpha=True), hcd.load("bicubic-x2"), "fast", codec=Codec(format="jpeg"))
 
 
 @CODECS

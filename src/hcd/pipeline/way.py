@@ -80,6 +80,7 @@ def downscale_picture(
     alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale, levels)
     in_loop = None
     if codec is not None:
+        codec.check(picture)
         # JPEG has no alpha, and AVIF keeps it apart from the colors.
         seen = alpha if codec.format == "webp" else None
         in_loop = codec_settings(hr, solved_for, preset, codec, alpha=seen, memory=memory, **settings)
