@@ -56,7 +56,7 @@ def _asks_for_operations(x: Tensor) -> bool:
 class _Frozen(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, way: FrozenBlock) -> Tensor:
-        kept: list[Tensor] = []
+        kept = way.room(x)
         result = way.forward(x, kept)
         ctx.way = way
         ctx.save_for_backward(*kept)

@@ -28,12 +28,15 @@ class InBfloat16(FrozenBlock):
         self._forward = [_prepare(weight, bias) for weight, bias in convs]
         self._backward = [_prepare(convolution.turn(weight), None) for weight, _ in convs]
 
+    def room(self, x: Tensor) -> list[Tensor]:
+        return signs.room(x, [conv.outputs for conv in self._forward[:-1]])
+
     def forward(self, x: Tensor, kept: list[Tensor] | None) -> Tensor:
         x = x.to(_HALF, memory_format=_LAYOUT)
-        for conv in self._forward[:-1]:
+        for i, conv in enumerate(self._forward[:-1]):
             new = F.leaky_relu_(conv(x), SLOPE)
             if kept is not None:
-                kept.append(signs.pack(new))
+                signs.pack(new, kept[i])
             x = torch.cat([x, new], dim=1)
         return _planes(self._forward[-1](x))
 

@@ -24,9 +24,16 @@ Convs = Sequence[tuple[Tensor, Tensor]]
 class FrozenBlock(ABC):
     """One way of computing a block; holds nothing of a picture."""
 
+    def room(self, x: Tensor) -> list[Tensor]:
+        """Where ``forward`` of ``x`` puts what ``backward`` needs, one tensor per inner convolution.
+
+        Asked for before anything is computed: tensors that stay, among others that go, leave holes in the heap.
+        """
+        return []
+
     @abstractmethod
     def forward(self, x: Tensor, kept: list[Tensor] | None) -> Tensor:
-        """The result; ``kept``, where given, takes what ``backward`` needs, one tensor per inner convolution."""
+        """The result; ``kept``, where given, is what ``room`` returned, and takes what ``backward`` needs."""
 
     @abstractmethod
     def backward(self, gradient: Tensor, kept: Sequence[Tensor]) -> Tensor:
@@ -79,15 +86,18 @@ class InPlanes(FrozenBlock):
         self._forward = [convolution.prepare(weight, bias) for weight, bias in convs]
         self._backward = [convolution.prepare(convolution.turn(weight), None) for weight, _ in convs]
 
+    def room(self, x: Tensor) -> list[Tensor]:
+        return signs.room(x, [conv.outputs for conv in self._forward[:-1]])
+
     def forward(self, x: Tensor, kept: list[Tensor] | None) -> Tensor:
         count, channels, height, width = x.shape
         last = self._forward[-1]
         planes = x.new_empty((count, last.inputs, height, width))
         planes[:, :channels] = x
-        for conv in self._forward[:-1]:
+        for i, conv in enumerate(self._forward[:-1]):
             new = F.leaky_relu_(conv(planes[:, : conv.inputs]), SLOPE)
             if kept is not None:
-                kept.append(signs.pack(new))
+                signs.pack(new, kept[i])
             planes[:, conv.inputs : conv.inputs + conv.outputs] = new
         return last(planes)
 

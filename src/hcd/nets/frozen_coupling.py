@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from hcd.nets.frozen_blocks import FrozenBlock
 
+_Kept = Sequence[list[Tensor]] | Sequence[None]
+_NOTHING = (None, None, None)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -37,40 +40,50 @@ class FrozenCoupling:
         if x.requires_grad and torch.is_grad_enabled():
             result: Tensor = _Forward.apply(x, self)  # type: ignore[no-untyped-call]
             return result
-        return self.forward(x, None)[0]
+        return self.forward(x)[0]
 
     def run_inverse(self, y: Tensor) -> Tensor:
         """Undoes ``run``."""
         if y.requires_grad and torch.is_grad_enabled():
             result: Tensor = _Inverse.apply(y, self)  # type: ignore[no-untyped-call]
             return result
-        return self.inverse(y, None)[0]
+        return self.inverse(y)[0]
 
-    def forward(self, x: Tensor, signs: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
-        """The result and the logarithm of the scale; ``signs`` takes what the blocks need for gradients."""
+    def room(self, x: Tensor) -> list[list[Tensor]]:
+        """Where either direction puts what the gradient needs of its blocks."""
+        return [block.room(x) for block in (self.f, self.g, self.h)]
+
+    def forward(self, x: Tensor, kept: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+        """The result and the logarithm of the scale.
+
+        Args:
+            kept: what ``room`` returned, to take what the blocks need for gradients.
+        """
+        of_f, of_g, of_h = kept
         x1, x2 = self._split(x)
-        y = torch.empty_like(x)
+        y, log_scale = torch.empty_like(x), torch.empty_like(x2)
         y1, y2 = self._split(y)
-        torch.add(x1, self.f.forward(x2, _entry(signs)), out=y1)
-        log_scale = self._log_scale(y1, signs)
+        torch.add(x1, self.f.forward(x2, of_f), out=y1)
+        self._log_scale(y1, of_h, log_scale)
         torch.mul(x2, torch.exp(log_scale), out=y2)
-        y2.add_(self.g.forward(y1, _entry(signs)))
+        y2.add_(self.g.forward(y1, of_g))
         return y, log_scale
 
-    def inverse(self, y: Tensor, signs: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
-        """As ``forward``, the other way; signs come in the order h, g, f."""
+    def inverse(self, y: Tensor, kept: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+        """As ``forward``, the other way."""
+        of_f, of_g, of_h = kept
         y1, y2 = self._split(y)
-        x = torch.empty_like(y)
+        x, log_scale = torch.empty_like(y), torch.empty_like(y2)
         x1, x2 = self._split(x)
-        log_scale = self._log_scale(y1, signs)
-        torch.sub(y2, self.g.forward(y1, _entry(signs)), out=x2)
+        self._log_scale(y1, of_h, log_scale)
+        torch.sub(y2, self.g.forward(y1, of_g), out=x2)
         x2.mul_(torch.exp(-log_scale))
-        torch.sub(y1, self.f.forward(x2, _entry(signs)), out=x1)
+        torch.sub(y1, self.f.forward(x2, of_f), out=x1)
         return x, log_scale
 
-    def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, signs: Sequence[list[Tensor]]) -> Tensor:
+    def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> Tensor:
         """Of ``forward`` by its input."""
-        of_f, of_h, of_g = signs
+        of_f, of_g, of_h = kept
         _, x2 = self._split(x)
         by_y1, by_y2 = self._split(gradient)
         total = torch.empty_like(gradient)
@@ -82,9 +95,9 @@ class FrozenCoupling:
         by_x2.add_(self.f.backward(by_x1, of_f))
         return total
 
-    def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, signs: Sequence[list[Tensor]]) -> Tensor:
+    def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> Tensor:
         """Of ``inverse`` by its input, from its result ``x``."""
-        of_h, of_g, of_f = signs
+        of_f, of_g, of_h = kept
         _, x2 = self._split(x)
         by_x1, by_x2 = self._split(gradient)
         total = torch.empty_like(gradient)
@@ -99,9 +112,9 @@ class FrozenCoupling:
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x[:, : self.lr_channels], x[:, self.lr_channels :]
 
-    def _log_scale(self, y1: Tensor, signs: list[list[Tensor]] | None) -> Tensor:
+    def _log_scale(self, y1: Tensor, kept: list[Tensor] | None, out: Tensor) -> None:
         # As in the coupling itself: the published soft clamp to (−1, 1).
-        return self.h.forward(y1, _entry(signs)).mul_(0.5).tanh_()
+        torch.mul(self.h.forward(y1, kept), 0.5, out=out).tanh_()
 
 
 def _by_block(gradient: Tensor, log_scale: Tensor) -> Tensor:
@@ -109,20 +122,13 @@ def _by_block(gradient: Tensor, log_scale: Tensor) -> Tensor:
     return gradient.mul_(torch.addcmul(torch.ones_like(log_scale), log_scale, log_scale, value=-1)).mul_(0.5)
 
 
-def _entry(signs: list[list[Tensor]] | None) -> list[Tensor] | None:
-    if signs is None:
-        return None
-    signs.append([])
-    return signs[-1]
-
-
 class _Coupled(torch.autograd.Function):
     """What both directions share: packing lists of tensors for autograd."""
 
     @staticmethod
-    def keep(ctx: Any, coupling: FrozenCoupling, x: Tensor, log_scale: Tensor, signs: list[list[Tensor]]) -> None:
-        ctx.coupling, ctx.lengths = coupling, [len(part) for part in signs]
-        ctx.save_for_backward(x, log_scale, *(tensor for part in signs for tensor in part))
+    def keep(ctx: Any, coupling: FrozenCoupling, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> None:
+        ctx.coupling, ctx.lengths = coupling, [len(part) for part in kept]
+        ctx.save_for_backward(x, log_scale, *(tensor for part in kept for tensor in part))
 
     @staticmethod
     def kept(ctx: Any) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
@@ -135,9 +141,9 @@ class _Coupled(torch.autograd.Function):
 class _Forward(_Coupled):
     @staticmethod
     def forward(ctx: Any, x: Tensor, coupling: FrozenCoupling) -> Tensor:
-        signs: list[list[Tensor]] = []
-        y, log_scale = coupling.forward(x, signs)
-        _Coupled.keep(ctx, coupling, x, log_scale, signs)
+        kept = coupling.room(x)
+        y, log_scale = coupling.forward(x, kept)
+        _Coupled.keep(ctx, coupling, x, log_scale, kept)
         return y
 
     @staticmethod
@@ -149,9 +155,9 @@ class _Forward(_Coupled):
 class _Inverse(_Coupled):
     @staticmethod
     def forward(ctx: Any, y: Tensor, coupling: FrozenCoupling) -> Tensor:
-        signs: list[list[Tensor]] = []
-        x, log_scale = coupling.inverse(y, signs)
-        _Coupled.keep(ctx, coupling, x, log_scale, signs)
+        kept = coupling.room(y)
+        x, log_scale = coupling.inverse(y, kept)
+        _Coupled.keep(ctx, coupling, x, log_scale, kept)
         return x
 
     @staticmethod

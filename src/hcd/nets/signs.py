@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def pack(x: Tensor) -> Tensor:
-    """The bits of ``[1, C, H, W]`` on a CPU, float32 or bfloat16, in the order that it has in memory."""
-    if x.is_meta:
-        return x.new_empty(-(-x.numel() // 8), dtype=torch.uint8)
-    # NumPy has no bfloat16; as an integer of that many bits, a float has the same sign.
-    integers = x.view(torch.int16 if x.dtype == torch.bfloat16 else torch.int32)
-    return torch.from_numpy(np.packbits(_in_memory(integers).numpy() > 0))
+def room(x: Tensor, channels: Sequence[int]) -> list[Tensor]:
+    """Room for the bits of tensors with so many channels each and the pixels of ``x`` ``[1, _, H, W]``."""
+    sizes = [-(-count * x.shape[-2] * x.shape[-1] // 8) for count in channels]
+    return list(torch.split(x.new_empty(sum(sizes), dtype=torch.uint8), sizes))
+
+
+def pack(x: Tensor, bits: Tensor) -> None:
+    """Fill ``bits`` with those of ``[1, C, H, W]`` on a CPU, float32 or bfloat16, in the order it has in memory."""
+    if not x.is_meta:
+        # NumPy has no bfloat16; as an integer of that many bits, a float has the same sign.
+        integers = x.view(torch.int16 if x.dtype == torch.bfloat16 else torch.int32)
+        bits.numpy()[:] = np.packbits(_in_memory(integers).numpy() > 0)
 
 
 def through(packed: Tensor, gradient: Tensor, slope: float) -> Tensor:
