@@ -1,5 +1,21 @@
 """What gradient evaluations, solvers and receivers cost on this machine, against plain implementations."""
 
 from hcd.bench.evaluation import EvaluationBenchmark, EvaluationReport, EvaluationRow, bench_evaluation, parse_size
+from hcd.bench.frontier import draw_frontier, suffix_of
+from hcd.bench.solver import Contestant, SolverMean, SolverReport, SolverRow, bench_solver, parse_contestant
 
-__all__ = ["EvaluationBenchmark", "EvaluationReport", "EvaluationRow", "bench_evaluation", "parse_size"]
+__all__ = [
+    "Contestant",
+    "EvaluationBenchmark",
+    "EvaluationReport",
+    "EvaluationRow",
+    "SolverMean",
+    "SolverReport",
+    "SolverRow",
+    "bench_evaluation",
+    "bench_solver",
+    "draw_frontier",
+    "parse_contestant",
+    "parse_size",
+    "suffix_of",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -108,7 +109,8 @@ class Reconstruction:
                 step = _LEVEL / max(float(direction.abs().max()), 1e-12)
                 along = (restore(x + step * direction) - restore(x - step * direction)) / (2 * step)
             else:
-                with forward_ad.dual_level():
+                # PyTorch's own rules for forward mode are written in what it has deprecated.
+                with forward_ad.dual_level(), warnings.catch_warnings(category=DeprecationWarning, action="ignore"):
                     dual = forward_ad.make_dual(x, direction)  # type: ignore[no-untyped-call]
                     along = forward_ad.unpack_dual(restore(dual)).tangent  # type: ignore[no-untyped-call]
         with torch.enable_grad():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from hcd.errors import UsageError
 from hcd.solver.rules.base import Point, StepRule
-from hcd.solver.rules.moves import TRIES, capped, dot, is_bad_step, masked, steepest, way_back
+from hcd.solver.rules.moves import TRIES, capped, dot, inner, is_bad_step, masked, steepest, way_back
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,13 @@ class LBFGS(StepRule):
     """Limited-memory BFGS with a capped step; a step that raised the objective is taken back and shortened.
 
     The direction is the two-loop recursion over the last ``memory`` pairs of moves and gradient
-    changes; pairs without positive curvature are left out. Variables held by their bounds take no part in it:
+    changes; pairs without positive curvature are left out. With a ``window``, every inner product of the recursion is
+    taken around each pixel of a picture instead of over all of it. What a pixel restores depends on its
+    neighborhood alone, so the problem falls into many that hardly know of each other, and each then has a recursion
+    of its own: steps do not shrink because another part of the picture is steeper, and the number of evaluations
+    does not grow with the picture.
+
+    Variables held by their bounds take no part in it:
     gradient and pairs are restricted to the free ones, so that the direction is a quasi-Newton one within the
     face of the feasible set. A candidate that is worse than its base is replaced by the minimizer of the parabola
     through base value, base slope and candidate value, between a tenth and a half of the way; after some
@@ -36,19 +43,26 @@ class LBFGS(StepRule):
         first_step: largest change of an element in the very first step, > 0.
         max_step: largest change of an element in any step, > 0.
         memory: pairs kept, ≥ 1.
+        window: half the side, in pixels, of the neighborhoods over which inner products are taken, with weights that
+            fall to zero at their borders; for ``[N, C, H, W]``. None takes them over everything, as for other shapes.
 
     Source: J. Nocedal and S. Wright, "Numerical Optimization", 2nd ed., algorithms 7.4 and 3.5 (interpolation);
     D. Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SIAM J. Control
     Optim. 1982, section 2 (free variables).
+    Departs: with a window, the recursion's coefficients vary over the picture, so that the matrix that it stands for
+    is symmetric only where they do not. A direction that does not descend is replaced by that without a window.
     """
 
     first_step: float = 4 / 255
     max_step: float = 6 / 255
     memory: int = 10
+    window: int | None = 17
 
     def __post_init__(self) -> None:
         if not (self.first_step > 0 and self.max_step > 0 and self.memory >= 1):
             raise UsageError("LBFGS: first_step and max_step must be greater than 0, memory at least 1")
+        if self.window is not None and not self.window >= 1:
+            raise UsageError(f"LBFGS: window {self.window}: must be at least 1, or None")
 
     def init(self) -> _LBFGSState:
         return _LBFGSState()
@@ -57,44 +71,71 @@ class LBFGS(StepRule):
         base, pairs = state.base, state.pairs
         if base is not None:
             move, change = point.x - base.x, point.gradient - base.gradient
-            if _is_positive(dot(move, change), move, change):
+            if _is_positive(dot(move, change), dot(move, move), dot(change, change)):
                 pairs = (*pairs, (move, change))[-self.memory :]
             if is_bad_step(point, base, base.value):
                 candidate, failures = way_back(base, point, state.failures, self.first_step)
                 return candidate, _LBFGSState(base, pairs if failures % TRIES else (), failures)
-        direction = self._direction(point, pairs)
+        direction = self._direction(point, pairs, self.window if point.x.ndim == 4 else None)
         # "not <" rather than "≥": a direction that is no number descends nowhere either.
+        if pairs and self.window is not None and not dot(direction, point.gradient) < 0:
+            direction = self._direction(point, pairs, None)
         if pairs and not dot(direction, point.gradient) < 0:
             pairs = ()
-            direction = self._direction(point, pairs)
+            direction = self._direction(point, pairs, None)
         return point.x + direction, _LBFGSState(point, pairs)
 
-    def _direction(self, point: Point, pairs: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
+    def _direction(self, point: Point, pairs: tuple[tuple[Tensor, Tensor], ...], window: int | None) -> Tensor:
         free = point.free
-        # The direction is zero where variables are held, so only products of move and change need the mask.
-        curvatures = [dot(move, masked(change, free)) for move, change in pairs]
-        if free is not None:
-            kept = [
-                (pair, curvature)
-                for pair, curvature in zip(pairs, curvatures, strict=True)
-                if _is_positive(curvature, *(masked(part, free) for part in pair))
-            ]
-            pairs, curvatures = tuple(pair for pair, _ in kept), [curvature for _, curvature in kept]
+        # The direction is zero where variables are held, so moves need the mask only where they enter it.
+        pairs = tuple((move, masked(change, free)) for move, change in pairs)
+        inverses = [_inverse_curvature(masked(move, free), change, window) for move, change in pairs]
+        pairs, inverses = _kept(pairs, inverses)
         if not pairs:
             return steepest(point, self.first_step)
         direction = -masked(point.gradient, free)
-        weights: list[float] = []
-        for (move, change), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
-            weight = dot(move, direction) / curvature
+        weights: list[Tensor] = []
+        for (move, change), inverse in zip(reversed(pairs), reversed(inverses), strict=True):
+            weight = inner(move, direction, window) * inverse
             weights.append(weight)
-            direction = direction - weight * masked(change, free)
-        newest = masked(pairs[-1][1], free)
-        direction = direction * (curvatures[-1] / dot(newest, newest))
-        for (move, change), curvature, weight in zip(pairs, curvatures, reversed(weights), strict=True):
-            direction = direction + (weight - dot(change, direction) / curvature) * masked(move, free)
-        return capped(direction, self.max_step)
+            direction = direction - weight * change
+        direction = direction * _first_scale(*pairs[-1], inverses[-1], window)
+        for (move, change), inverse, weight in zip(pairs, inverses, reversed(weights), strict=True):
+            direction = direction + (weight - inner(change, direction, window) * inverse) * masked(move, free)
+        # One steep place must not shorten the steps of all others.
+        return capped(direction, self.max_step) if window is None else direction.clamp(-self.max_step, self.max_step)
 
 
-def _is_positive(curvature: float, move: Tensor, change: Tensor) -> bool:
-    """Whether the curvature along a move is positive beyond rounding; that of points without numbers is not."""
-    return bool(curvature > 1e-10 * dot(move, move) ** 0.5 * dot(change, change) ** 0.5)
+_Pairs = tuple[tuple[Tensor, Tensor], ...]
+
+
+def _kept(pairs: _Pairs, inverses: list[Tensor]) -> tuple[_Pairs, list[Tensor]]:
+    """Without the pairs that have positive curvature nowhere."""
+    kept = [(pair, inverse) for pair, inverse in zip(pairs, inverses, strict=True) if bool((inverse > 0).any())]
+    return tuple(pair for pair, _ in kept), [inverse for _, inverse in kept]
+
+
+def _inverse_curvature(move: Tensor, change: Tensor, window: int | None) -> Tensor:
+    """One over the product of move and change; 0 where their curvature is not positive."""
+    product = inner(move, change, window)
+    positive = _is_positive(product, inner(move, move, window), inner(change, change, window))
+    # What is next to nothing has an inverse that is no number.
+    return torch.where(positive & (product > 1e-30), 1 / product, torch.zeros_like(product))
+
+
+def _first_scale(move: Tensor, change: Tensor, inverse: Tensor, window: int | None) -> Tensor:
+    """The inverse curvature that the recursion starts from, of the newest pair; that of the whole where it has none."""
+    whole = inner(move, change, None) / inner(change, change, None)
+    if window is None:
+        return whole
+    local = 1 / (inverse * inner(change, change, window))
+    return torch.where(inverse > 0, local, whole.clamp(min=0))
+
+
+def _is_positive(curvature: Any, move: Any, change: Any) -> Any:
+    """Whether the curvature along a move is positive beyond rounding; that of points without numbers is not.
+
+    Args:
+        curvature, move, change: products of move and gradient change, of either with itself; numbers or tensors.
+    """
+    return curvature > 1e-10 * (move * change) ** 0.5

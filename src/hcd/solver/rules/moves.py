@@ -6,8 +6,12 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hcd.solver.rules.base import Point
+
+_WHOLE = 0.1
+"""Share of the whole in an inner product around a pixel: where nothing moves, the rest of the picture speaks."""
 
 TRIES = 5
 """Failures in a row after which a rule gives up what it learned and goes back to steepest descent."""
@@ -15,6 +19,27 @@ TRIES = 5
 
 def dot(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum())
+
+
+def inner(a: Tensor, b: Tensor, window: int | None) -> Tensor:
+    """The inner product: over everything, or around every pixel of ``[N, C, H, W]``, as a mean, with some of the whole.
+
+    Args:
+        window: half the side of the neighborhoods, whose weights fall linearly to zero; None for everything.
+
+    Returns:
+        A scalar, or ``[N, 1, H, W]``.
+    """
+    product = a * b
+    if window is None:
+        return product.sum()
+    field = product.sum(dim=1, keepdim=True)
+    side = 2 * (window // 2) + 1
+    # A mean of means, over rows and columns in turn: weights of a pyramid.
+    for kernel in ((side, 1), (1, side)) * 2:
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        field = F.avg_pool2d(field, kernel, stride=1, padding=padding, count_include_pad=False)
+    return (1 - _WHOLE) * field + _WHOLE * product.sum(dim=1, keepdim=True).mean()
 
 
 def largest(x: Tensor) -> float:

@@ -1,0 +1,127 @@
+"""``hcd bench solver``: the frontier of gain and cost of presets and step rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hcd.bench import SolverReport
+    from hcd.rescaler import Rescaler
+
+
+@click.command("solver", short_help="Presets and step rules: gain against seconds.")
+@click.argument("folders", metavar="DIR...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--models", default="irn-x4", show_default=True, help="Comma-separated; NAME or NAME=WEIGHTS.")
+@click.option("--presets", default="paper,fast,balanced,best", show_default=True, help="Comma-separated.")
+@click.option("--rules", default="", help="Comma-separated RULE@EVALUATIONS, such as lbfgs@40; 'all@N' for every rule.")
+@click.option("--crop", type=int, help="Longest side of the middle part that is used of a picture.")
+@click.option("--every", type=int, default=1, show_default=True, help="Use every so many-th picture.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures, kept up to date.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier: .png, .svg or .pdf.")
+@click.option("--read", type=click.Path(path_type=Path), help="Show what an earlier --json wrote instead.")
+def command(
+    folders: tuple[Path, ...],
+    models: str,
+    presets: str,
+    rules: str,
+    crop: int | None,
+    every: int,
+    json_file: Path | None,
+    plot: Path | None,
+    read: Path | None,
+) -> None:
+    """What presets and step rules gain over plain, and what they cost against the published scheme.
+
+    Measured on every picture of the folders, in one run; gains are those of the decoded 8-bit files. Seconds depend on
+    the machine; what carries over is their ratio.
+    """
+    from hcd.bench import SolverReport, bench_solver, draw_frontier, parse_contestant, suffix_of
+    from hcd.cli.progress import solve_progress
+    from hcd.errors import UsageError
+    from hcd.evaluate import json_text
+    from hcd.files import write_atomically
+    from hcd.image import list_pictures
+    from hcd.solver import RULES
+
+    suffix = None if plot is None else suffix_of(plot)
+    if read is not None:
+        try:
+            report = SolverReport.from_json(json.loads(read.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{read}: cannot be read as a report ({error}); give a file that --json wrote") from error
+    else:
+        names = _split(presets) + [
+            name
+            for text in _split(rules)
+            for name in ([f"{rule}{text[3:]}" for rule in RULES] if text.startswith("all@") else [text])
+        ]
+        contestants = [parse_contestant(name) for name in names]
+        loaded = [_load(text) for text in _split(models)]
+        pictures = sum(len(list_pictures(folder)[::every]) for folder in folders) if every > 0 else 0
+        with solve_progress(len(loaded) * len(contestants) * pictures) as progress:
+
+            def keep(row: object, so_far: SolverReport) -> None:
+                if json_file is not None:
+                    write_atomically(json_file, json_text(so_far.as_json()).encode())
+
+            report = bench_solver(
+                loaded,
+                folders,
+                contestants,
+                crop=crop,
+                every=every,
+                on_start=lambda model, picture, name: progress.start(f"{model}  {picture}  {name}", 1),
+                on_row=keep,
+            )
+        if json_file is not None:
+            write_atomically(json_file, json_text(report.as_json()).encode())
+    _print(report)
+    if plot is not None and suffix is not None:
+        write_atomically(plot, draw_frontier(report, suffix))
+    for failure in report.failed:
+        click.echo(f"Error: {failure}", err=True)
+    if report.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _load(text: str) -> Rescaler:
+    from hcd.zoo import load
+
+    name, _, weights = text.partition("=")
+    return load(name, weights=weights) if weights else load(name)
+
+
+def _print(report: SolverReport) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = ("", "gain dB", "/ paper", "worst dB", "evals", "s", "/ paper", "LR dB to plain", "worst LR dB")
+    for model in dict.fromkeys(row.model for row in report.rows):
+        pictures = len({row.picture for row in report.rows if row.model == model})
+        table = Table(*headings, box=SIMPLE_HEAD, title=f"{model}, {pictures} pictures, PSNR-Y over plain")
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for mean in report.means():
+            if mean.model == model:
+                table.add_row(
+                    mean.contestant,
+                    f"{mean.gain:+.3f}",
+                    f"{mean.of_baseline:.2f}",
+                    f"{mean.worst_gain:+.3f}",
+                    f"{mean.evaluations:.1f}",
+                    f"{mean.seconds:.1f}",
+                    f"{mean.of_baseline_seconds:.3f}",
+                    f"{mean.lr_psnr:.1f}",
+                    f"{mean.worst_lr_psnr:.1f}",
+                )
+        Console().print(table)
