@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -73,6 +75,17 @@ def test_broken_downloads(hcd, tmp_path, name, command, options):
     path.write_bytes(data[: len(data) // 2])
     assert_one_line(hcd(command, path, "-o", tmp_path / "out", *options), 1, path)
     assert files_in(tmp_path / "out") == []
+
+
+def test_decoders_that_talk_themselves(tmp_path):
+    """In a process of its own: Pillow logs some damage, and what nobody handles Python prints."""
+    path = tmp_path / "photo.tif"
+    path.write_bytes(with_numbers(FILES["TIFF-RGB"].make(), struct.pack("<HH", 277, 3), 8, struct.pack("<H", 18691)))
+    command = [sys.executable, "-m", "hcd", "downscale", path, "-o", tmp_path / "out", *PLAIN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: {path}: ")
 
 
 @pytest.fixture

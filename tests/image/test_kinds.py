@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.image.kinds import HEIGHT, KINDS, PAGE, WIDTH, send, with_tables
+from tests.image.kinds import HEIGHT, KINDS, WIDTH, send
+from tests.image.tables import PAGE, with_tables
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.format}-{kind.mode}".replace(" ", "-"))
@@ -35,6 +36,6 @@ def test_sixteen_bits_there_and_back(tmp_path, kind):
 
 
 def test_the_page_is_what_the_tests_made():
-    """If this fails for a good reason: ``python -m tests.image.kinds``, and read the difference."""
+    """If this fails for a good reason: ``python -m tests.image.tables``, and read the difference."""
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page

@@ -27,7 +27,8 @@ KINDS = {
 LOSSLESS_SUFFIXES = (".png", ".webp")
 _COMMENT_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".avif")
 NO_ALPHA = ("JPEG", "BMP")
-_LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65535}
+# AVIF's own limit is 65535; its decoders refuse more than this.
+_LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 32768}
 _XMP_TAG = 700
 
 

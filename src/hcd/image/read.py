@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ _UPRIGHT: dict[int, tuple[bool, tuple[int, ...]]] = {
     8: (True, (2,)),
 }
 _SAMPLE_FORMAT, _BITS, _EXTRA_SAMPLES = 339, 258, 338
+# Pillow logs some damage and raises as well; without a handler, Python would print the former.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 # Pillow's own limit is one for the whole process.
 _PILLOW_LIMIT = threading.RLock()
 
