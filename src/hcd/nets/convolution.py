@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 # Inputs from which on the transform pays, and outputs up to which the matrix product does; measured.
 _MANY_INPUTS, _FEW_OUTPUTS = 16, 4
-# Bytes per pixel and channel that NNPACK works in, measured: what of the transformed tiles it holds at once.
-_WORKSPACE_IN, _WORKSPACE_OUT = 5.34, 4.34
+# Bytes per pixel and channel, in and out, beside tensors: of the transformed tiles that NNPACK holds at once, measured;
+# of what oneDNN lays out anew.
+_WINOGRAD_WORKSPACE, _DIRECT_WORKSPACE = (5.34, 4.34), (4.0, 4.0)
 
 
 class Convolution(ABC):
@@ -38,6 +39,13 @@ class Convolution(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor: ...
+
+    def _count_workspace(self, x: Tensor, per_channel: tuple[float, float]) -> Tensor | None:
+        """Where memory is counted on tensors without contents, one that stands for what is worked in."""
+        if not x.is_meta:
+            return None
+        per_pixel = per_channel[0] * self.inputs + per_channel[1] * self.outputs
+        return x.new_empty(int(per_pixel * x.shape[-2] * x.shape[-1]), dtype=torch.uint8)
 
 
 def is_fast_for(x: Tensor) -> bool:
@@ -81,7 +89,10 @@ class DirectConvolution(Convolution):
         self._weight = weight if weight.is_meta else weight.contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self._weight, self._bias, padding=1)
+        workspace = self._count_workspace(x, _DIRECT_WORKSPACE)
+        y = F.conv2d(x, self._weight, self._bias, padding=1)
+        del workspace
+        return y
 
 
 @final
@@ -94,9 +105,7 @@ class WinogradConvolution(Convolution):
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.is_meta:
-            # What it works in counts, too.
-            size = _WORKSPACE_IN * self.inputs + _WORKSPACE_OUT * self.outputs
-            workspace = x.new_empty(int(size * x.shape[-2] * x.shape[-1]), dtype=torch.uint8)
+            workspace = self._count_workspace(x, _WINOGRAD_WORKSPACE)
             y = F.conv2d(x, self._weight, self._bias, padding=1)
             del workspace
             return y
