@@ -121,7 +121,7 @@ def test_a_descent_on_a_photograph_ends_where_it_does_in_float32():
             for _ in range(5):
                 sample = lr.clone().requires_grad_()
                 (slope,) = torch.autograd.grad((model.upscale(sample) - hr).square().sum(), sample)
-                lr = lr - 0.2 * slope / slope.norm()
+                lr = lr - 0.05 * slope / slope.norm()
         return hcd.psnr(hcd.quantize(model.upscale(hcd.quantize(lr))), hr, channel="rgb")
 
     plain = hcd.psnr(hcd.quantize(model.upscale(hcd.quantize(start))), hr, channel="rgb")

@@ -3,6 +3,7 @@
 from hcd.nets.grain import GRAIN
 from hcd.nets.hcflow import HCFlow
 from hcd.nets.irn import IRN
+from hcd.nets.precision import gradient_precision
 from hcd.nets.rlfn import RLFN
 
-__all__ = ["GRAIN", "IRN", "RLFN", "HCFlow"]
+__all__ = ["GRAIN", "IRN", "RLFN", "HCFlow", "gradient_precision"]
