@@ -28,6 +28,7 @@ bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every
 
 fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SECONDS, FUZZ_INPUTS and FUZZ_SEED change that
 	$(BIN)/python -m tests.fuzz.run
+	$(BIN)/python -m tests.fuzz.guided
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) hcd-demo build src/*.egg-info

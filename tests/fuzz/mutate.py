@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hypothesis import strategies as st
@@ -37,6 +38,12 @@ class Sample:
     name: str
     suffix: str
     data: bytes
+
+
+def texts() -> tuple[str, ...]:
+    """Texts in the place of the metadata: those of an attacker, and a right one."""
+    right = {"version": 1, **asdict(INFO), "icc": "eJw=", "description": "d"}
+    return (*_TEXTS, json.dumps(right))
 
 
 @functools.cache

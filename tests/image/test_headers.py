@@ -51,6 +51,14 @@ def test_any_bytes_have_a_header_or_none(data, start):
     assert header is None or header.size is None or min(header.size) >= 0
 
 
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 2**40])
+def test_a_box_that_ends_beyond_the_file(length):
+    """Found by guided mutation: a length of 64 bits is more than a file can be sought to."""
+    box = struct.pack(">I4sQ", 1, b"NaNl", length)
+    header = read_header(io.BytesIO(b"\0\0\0\x0cJXL \r\n\x87\n" + box + bytes(40)))
+    assert header.size == (0, 0)
+
+
 def webp_bomb():
     body = b"\0" * 4 + (16382).to_bytes(3, "little") * 2
     return b"RIFF" + struct.pack("<I", 4 + 8 + len(body)) + b"WEBPVP8X" + struct.pack("<I", len(body)) + body

@@ -95,7 +95,7 @@ def _jxl(file: BinaryIO, head: bytes) -> Header:
 
 def _jxl_codestream(file: BinaryIO) -> bytes:
     """The first bytes of the codestream in the boxes of a container."""
-    at = 0
+    at, end = 0, file.seek(0, 2)
     # Each box takes eight bytes at least; a file has few before the codestream.
     for _ in range(1000):
         file.seek(at)
@@ -108,9 +108,10 @@ def _jxl_codestream(file: BinaryIO) -> bytes:
         if name in (b"jxlc", b"jxlp"):
             file.seek(start + (4 if name == b"jxlp" else 0))
             return file.read(64)
-        if length < 8:
-            return b""
         at += length
+        # Lengths of 64 bits go beyond what a file can be sought to.
+        if length < 8 or at > end:
+            return b""
     return b""
 
 
