@@ -12,6 +12,7 @@ from hcd.collab.losses import Loss, SquaredError, get_loss
 from hcd.collab.penalties import Penalty
 from hcd.collab.rounding import Rounding, Unrounded, get_rounding
 from hcd.errors import UsageError, unknown_name
+from hcd.nets.precision import PRECISIONS
 from hcd.ops import BALL_GROUPS, NORMS
 from hcd.solver import LBFGS, NormalizedGradient, StepRule, get_rule
 
@@ -47,6 +48,7 @@ class Settings:
         tolerance: stop a stage once three evaluations lowered its loss by less than this share.
         max_seconds: stop once this much time has passed.
         seed: of random starts and random rounding.
+        precision: of gradients, see :func:`hcd.nets.gradient_precision`; what is reported is always float32.
     """
 
     steps_hr: int = 0
@@ -73,6 +75,7 @@ class Settings:
     tolerance: float = 0.0
     max_seconds: float = math.inf
     seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
     def steps(self, stage: str) -> int:
         """Evaluations of a stage."""
@@ -99,6 +102,7 @@ class Settings:
             ("over", self.over, OVER),
             ("keep", self.keep, ("best", "last")),
             ("direction", self.direction, ("collaborative", "adversarial")),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in known:
                 raise UsageError(unknown_name(name, value, known))
@@ -140,7 +144,7 @@ def _is_count(value: object) -> bool:
 
 
 # A ball of 8 gray levels is seldom reached; the LR stays within 38 dB of the plain one.
-_OURS = Settings(epsilon_lr=8 / 255, min_lr_psnr=38.0)
+_OURS = Settings(epsilon_lr=8 / 255, min_lr_psnr=38.0, precision="auto")
 
 PRESETS: dict[str, Settings] = {
     "plain": Settings(),

@@ -17,6 +17,7 @@ from hcd.collab.objective import Meter, Reconstruction
 from hcd.collab.region import JointRegion, Region, faithful, near
 from hcd.collab.result import Evaluation, Sample
 from hcd.collab.settings import Settings
+from hcd.nets.precision import gradient_precision
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 from hcd.solver import Solution, StepRule, Stopped, descend
@@ -223,10 +224,11 @@ class _Picture:
         def value(sample: Tensor) -> Tensor:
             nonlocal meter
             lr = to_lr(sample)
-            # The first evaluation of an LR stage mostly is of the plain LR picture itself.
+            # The first evaluation of an LR stage mostly is of the plain LR picture itself, which has to be judged too.
             is_plain = self._plain is None and torch.equal(lr, self._plain_lr)
             meter = Meter(of_file=is_plain)
-            loss = self._objective.from_lr(lr, meter)
+            with gradient_precision("float32" if is_plain else settings.precision):
+                loss = self._objective.from_lr(lr, meter)
             if is_plain and not settings.penalties:
                 self._plain = self._weighed(self._plain_lr, self._plain_samples, meter, penalty=0.0)
             return loss + sum(penalty(lr) for penalty in self._penalties)
@@ -254,7 +256,8 @@ class _Picture:
 
     def _rounded(self, lr: Tensor, stage: str) -> Tensor:
         """What stands for the stored LR picture in the loop."""
-        spent = sum(1 for entry in self._run.history if entry.picture == self._index and entry.stage == stage)
+        last = self._run.history[-1] if self._run.history else None
+        spent = last.step if last is not None and (last.picture, last.stage) == (self._index, stage) else 0
         return self._settings.rounding.stand_in(lr, spent / self._settings.steps(stage), self._generator)
 
     # Bounds of the LR sample.
