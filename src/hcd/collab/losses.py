@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, final
@@ -68,8 +69,8 @@ class Charbonnier(Loss):
     epsilon: float = 1 / 255
 
     def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise UsageError(f"epsilon {self.epsilon}: must be greater than 0")
+        if not 0 < self.epsilon < math.inf:
+            raise UsageError(f"epsilon {self.epsilon}: must be greater than 0, and finite")
 
     def total(self, hr_hat: Tensor, hr: Tensor) -> Tensor:
         error = hr_hat - hr
@@ -108,8 +109,8 @@ class Mixed(Loss):
     parts: tuple[tuple[float, Loss], ...]
 
     def __post_init__(self) -> None:
-        if not self.parts or not all(weight >= 0 for weight, _ in self.parts):
-            raise UsageError("Mixed: needs at least one loss, and weights of 0 or more")
+        if not self.parts or not all(0 <= weight < math.inf for weight, _ in self.parts):
+            raise UsageError("Mixed: needs at least one loss, and finite weights of 0 or more")
 
     def total(self, hr_hat: Tensor, hr: Tensor) -> Tensor:
         return torch.stack([weight * loss.total(hr_hat, hr) for weight, loss in self.parts]).sum()

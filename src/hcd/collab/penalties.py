@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ class Penalty(ABC):
 
 
 def _check_weight(weight: float) -> None:
-    if not weight >= 0:
-        raise UsageError(f"weight {weight}: must be 0 or more")
+    if not 0 <= weight < math.inf:
+        raise UsageError(f"weight {weight}: must be 0 or more, and finite")
 
 
 @final

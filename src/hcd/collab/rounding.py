@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
@@ -67,14 +68,14 @@ class SoftRounding(Rounding):
     sharpest: float = 8.0
 
     def __post_init__(self) -> None:
-        if not self.sharpest > 0:
-            raise UsageError(f"sharpest {self.sharpest}: must be greater than 0")
+        if not 0 < self.sharpest < math.inf:
+            raise UsageError(f"sharpest {self.sharpest}: must be greater than 0, and finite")
 
     def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
         sharpness = max(self.sharpest * share, 1e-3)
         levels = lr.clamp(0, 1) * _LEVELS
         middle = levels.detach().floor() + 0.5
-        soft = middle + torch.tanh(sharpness * (levels - middle)) / (2 * torch.tanh(torch.tensor(sharpness / 2)))
+        soft = middle + torch.tanh(sharpness * (levels - middle)) / (2 * math.tanh(sharpness / 2))
         return soft / _LEVELS
 
 
@@ -96,13 +97,16 @@ class GumbelRounding(Rounding):
     warmest: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.coldest <= self.warmest:
-            raise UsageError(f"coldest {self.coldest}, warmest {self.warmest}: must be above 0, in this order")
+        if not 0 < self.coldest <= self.warmest < math.inf:
+            raise UsageError(
+                f"coldest {self.coldest}, warmest {self.warmest}: must be above 0 and finite, in this order"
+            )
 
     def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
         temperature = self.warmest * (self.coldest / self.warmest) ** share
         levels = lr.clamp(0, 1) * _LEVELS
-        below = levels.detach().floor()
+        # There is no level above the highest one that it could be drawn to.
+        below = levels.detach().floor().clamp(max=_LEVELS - 1)
         up = (levels - below).clamp(1e-4, 1 - 1e-4)
         logits = torch.stack([-torch.atanh(up), -torch.atanh(1 - up)]) / temperature
         uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-6, 1 - 1e-6)
