@@ -12,7 +12,7 @@ from hcd.nets.convolution import DirectConvolution, MatrixConvolution, WinogradC
 from hcd.nets.dense import DenseBlock
 from hcd.nets.frozen_blocks import Concatenated, InPlanes
 
-SIZES = [(1, 1), (1, 9), (5, 7), (6, 6), (33, 20)]
+SIZES = [(1, 1), (5, 7), (1, 400), (20, 20), (33, 22)]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_block_in_planes_is_the_concatenated_one(monkeypatch, winograd, shape)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     convs = [(conv.weight, conv.bias) for conv in block._convs()]
-    x, probe = torch.randn(1, shape[0], 13, 22), torch.randn(1, shape[1], 13, 22)
+    x, probe = torch.randn(1, shape[0], 21, 22), torch.randn(1, shape[1], 21, 22)
     slow, fast = Concatenated(convs), InPlanes(convs)
     bits, signs = fast.room(x), []
     expected, result = slow.forward(x, signs), fast.forward(x, bits)
@@ -75,3 +75,9 @@ def test_batches_and_doubles_are_left_to_the_other_way():
     assert isinstance(block.frozen(torch.zeros(2, 3, 8, 8)), Concatenated)
     assert isinstance(block.frozen(torch.zeros(1, 3, 8, 8, dtype=torch.double)), Concatenated)
     assert block.requires_grad_(True).frozen(torch.zeros(1, 3, 8, 8)) is None
+
+
+def test_little_is_left_to_direct_convolution():
+    weight = torch.randn(5, 20, 3, 3)
+    x = torch.randn(1, 20, 19, 21)
+    assert torch.equal(WinogradConvolution(weight, None)(x), F.conv2d(x, weight, padding=1))

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Inputs from which on the transform pays, and outputs up to which the matrix product does; measured.
-_MANY_INPUTS, _FEW_OUTPUTS = 16, 4
+# Inputs and pixels from which on the transform pays, and outputs up to which the matrix product does; measured.
+_MANY_INPUTS, _MANY_PIXELS, _FEW_OUTPUTS = 16, 400, 4
 # Bytes per pixel and channel, in and out, beside tensors: of the transformed tiles that NNPACK holds at once, measured;
 # of what oneDNN lays out anew.
 _WINOGRAD_WORKSPACE, _DIRECT_WORKSPACE = (5.34, 4.34), (4.0, 4.0)
@@ -109,6 +109,8 @@ class WinogradConvolution(Convolution):
             y = F.conv2d(x, self._weight, self._bias, padding=1)
             del workspace
             return y
+        if x.shape[-2] * x.shape[-1] < _MANY_PIXELS:  # transforming the weights would cost more than it saves
+            return F.conv2d(x, self._weight, self._bias, padding=1)
         return torch._nnpack_spatial_convolution(x, self._weight, self._bias, (1, 1))
 
 
