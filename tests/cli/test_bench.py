@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import torch
+
+from hcd.bench import EvaluationBenchmark, EvaluationReport
 
 
 def test_a_small_run(hcd, tmp_path):
@@ -32,3 +35,16 @@ def test_the_command_names_bad_values(hcd):
         result = hcd("bench", *arguments)
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+def test_without_a_name_evaluations_are_measured(hcd, monkeypatch):
+    measured = []
+
+    def measure(settings, *, on_row):
+        measured.append(settings)
+        return EvaluationReport(model="none", threads=1)
+
+    monkeypatch.setattr(importlib.import_module("hcd.bench"), "bench_evaluation", measure)
+    result = hcd("bench")
+    assert result.exit_code == 0, result.output
+    assert measured == [EvaluationBenchmark()]
