@@ -97,6 +97,8 @@ class _Picture:
         self._objective = Reconstruction(hr=hr, model=model, loss=settings.loss, sign=self._sign, on_tile=run.at_tile)
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._plain_lr = quantize(model.downscale(hr))
+        # What a receiver has of it: of a lossy file, another picture.
+        self._stored_plain = settings.rounding.stored(self._plain_lr) if settings.evaluations else self._plain_lr
         self._penalties = [
             penalty.bind(hr=hr, plain_lr=self._plain_lr, scale=model.scale) for penalty in settings.penalties
         ]
@@ -140,16 +142,18 @@ class _Picture:
 
     def _hr_stage(self, samples: _Samples) -> tuple[_Samples, _Samples]:
         """Moves the HR sample; the LR sample follows, with the distance that an earlier stage gave it."""
-        offset = self._offset(samples)
+        rounded: Callable[[Tensor], Tensor] = quantize if self._settings.round_hr else lambda lr: lr
+        offset = None
+        if samples.lr is not self._plain_lr:
+            offset = samples.lr - rounded(self._model.downscale(samples.hr))
 
         def to_lr(sample: Tensor) -> Tensor:
-            lr = self._model.downscale(sample)
-            lr = lr if offset is None else lr + offset
-            return quantize(lr) if self._settings.round_hr else lr
+            lr = rounded(self._model.downscale(sample))
+            return lr if offset is None else rounded(lr + offset)
 
         def settled(sample: Tensor) -> _Samples:
-            base = quantize(self._model.downscale(sample))
-            return _Samples(hr=sample, lr=self._bounded(base if offset is None else base + offset))
+            lr = self._model.downscale(sample)
+            return _Samples(hr=sample, lr=self._bounded(quantize(lr) if offset is None else rounded(lr) + offset))
 
         region = Region(
             center=self._hr, norm=self._settings.norm, epsilon=self._settings.epsilon_hr, over=self._settings.over
@@ -225,7 +229,7 @@ class _Picture:
             nonlocal meter
             lr = to_lr(sample)
             # The first evaluation of an LR stage mostly is of the plain LR picture itself, which has to be judged too.
-            is_plain = self._plain is None and torch.equal(lr, self._plain_lr)
+            is_plain = self._plain is None and torch.equal(lr, self._stored_plain)
             meter = Meter(of_file=is_plain)
             with gradient_precision("float32" if is_plain else settings.precision):
                 loss = self._objective.from_lr(lr, meter)
@@ -286,24 +290,18 @@ class _Picture:
         inside = lr.maximum(self._low).minimum(self._high)
         return inside if math.isinf(self._radius) else near(inside, self._plain_lr, self._radius)
 
-    def _offset(self, samples: _Samples) -> Tensor | None:
-        """How far the LR sample is from the rounded downscaling of the HR sample; None for not at all."""
-        if samples.lr is self._plain_lr:
-            return None
-        return samples.lr - quantize(self._model.downscale(samples.hr))
-
     # Which LR picture is handed over.
 
     def _chosen(self, samples: _Samples, candidate: _Samples | None) -> _Judged:
         """The best of what the last stage evaluated and the step that it proposed last.
 
-        A candidate that restores better in 8 bits than the best evaluated sample does unrounded needs no comparison.
+        A candidate that is better in 8 bits than the best evaluated sample is unrounded needs no comparison.
         """
         if self._settings.keep == "last" or candidate is None:
             return self._judge(samples)
         judged = self._judge(candidate)
-        reached = [entry.psnr for entry in self._run.history if entry.picture == self._index]
-        if self._sign > 0 and not self._penalties and reached and judged.psnr >= max(reached):
+        reached = [entry.loss for entry in self._run.history if entry.picture == self._index]
+        if self._sign > 0 and not self._penalties and reached and judged.loss <= min(reached):
             return judged
         return min([judged, self._judge(samples)], key=_cost)
 
