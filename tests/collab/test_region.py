@@ -1,0 +1,294 @@
+"""Regions: every projection is feasible and stays where it is; files keep their distance from plain."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hcd
+from hcd.collab.region import JointRegion, Region, faithful, near
+from hcd.ops import BALL_GROUPS, NORMS, ball_norm, mean_ball_norm
+from hcd.rescaler import GrayRescaler
+from hcd.solver import LBFGS
+from tests.conftest import make_tiny_irn
+
+LEVEL = 1 / 255
+OVER = ("tensor", *BALL_GROUPS)
+LONG = LBFGS(first_step=0.2, max_step=0.2)
+
+
+def noise(shape, seed, spread=1.0):
+    return spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rms(x):
+    return float(x.double().square().mean().sqrt())
+
+
+def size(perturbation, norm, over):
+    """What epsilon bounds, in its units."""
+    if over == "tensor":
+        return ball_norm(perturbation, norm)
+    return mean_ball_norm(perturbation, norm, over) / LEVEL
+
+
+@st.composite
+def regions(draw):
+    """A region whose center keeps all bounds, as those of an LR stage do, and a point anywhere."""
+    seed, over, norm = draw(st.integers(0, 999)), draw(st.sampled_from(OVER)), draw(st.sampled_from(NORMS))
+    shape = (1, 3, draw(st.integers(1, 20)), draw(st.integers(1, 20)))
+    anchor = hcd.quantize(torch.rand(shape, generator=torch.Generator().manual_seed(seed)))
+    change = draw(st.sampled_from([0, 1, 7, 255]))
+    low, high = (anchor - change / 255).clamp(min=0), (anchor + change / 255).clamp(max=1)
+    radius = draw(st.sampled_from([0.0, 0.3 * LEVEL, 2 * LEVEL, 0.1, math.inf]))
+    center = (anchor + noise(shape, seed + 1, 0.02)).maximum(low).minimum(high)
+    epsilon = draw(st.sampled_from([0.0, 0.01, 0.5, 4.0, math.inf]))
+    region = Region(
+        center=near(center, anchor, radius),
+        norm=norm,
+        epsilon=epsilon,
+        over=over,
+        low=low,
+        high=high,
+        anchor=anchor,
+        radius=radius,
+    )
+    return region, region.center + noise(shape, seed + 2, draw(st.sampled_from([0.001, 0.05, 1.0])))
+
+
+class TestProjection:
+    @given(pair=regions())
+    def test_is_inside_everything_at_once(self, pair):
+        region, x = pair
+        inside = region.project(x)
+        assert inside.shape == x.shape
+        assert size(inside - region.center, region.norm, region.over) <= region.epsilon * (1 + 1e-4) + 1e-5
+        assert bool((inside >= region.low - 1e-7).all())
+        assert bool((inside <= region.high + 1e-7).all())
+        assert rms(inside - region.anchor) <= region.radius * (1 + 1e-6) + 1e-7
+
+    @given(pair=regions())
+    def test_is_idempotent(self, pair):
+        region, x = pair
+        inside = region.project(x)
+        torch.testing.assert_close(region.project(inside), inside, rtol=0, atol=0.02 * LEVEL)
+
+    @given(pair=regions())
+    def test_keeps_the_center(self, pair):
+        region, _ = pair
+        torch.testing.assert_close(region.project(region.center), region.center, rtol=0, atol=1e-7)
+
+    @given(pair=regions())
+    def test_points_inside_stay(self, pair):
+        """On the way from the center to a feasible point, everything is feasible; to a fiftieth of a gray level."""
+        region, x = pair
+        between = region.center + 0.5 * (region.project(x) - region.center)
+        torch.testing.assert_close(region.project(between), between, rtol=0, atol=0.02 * LEVEL)
+
+    @given(pair=regions())
+    def test_the_box_holds_what_is_projected(self, pair):
+        region, x = pair
+        box = region.box()
+        if box is None:
+            assert region.norm != "linf"
+            assert math.isfinite(region.epsilon)
+            return
+        inside = region.project(x)
+        assert bool(((inside >= box[0] - 1e-7) & (inside <= box[1] + 1e-7)).all())
+        # Without the anchor, it is all there is.
+        whole = Region(center=region.center, norm=region.norm, epsilon=region.epsilon, over=region.over)
+        low, high = whole.box()
+        torch.testing.assert_close(whole.project(x), x.maximum(low).minimum(high), rtol=0, atol=1e-6)
+
+    def test_reaches_the_anchors_ball_and_not_less(self):
+        anchor = torch.full((1, 3, 8, 8), 0.5)
+        center = near(anchor + noise(anchor.shape, 0, 0.01), anchor, 0.02)
+        region = Region(center=center, norm="linf", epsilon=math.inf, anchor=anchor, radius=0.02)
+        inside = region.project(center + noise(anchor.shape, 1, 0.1))
+        assert rms(inside - anchor) == pytest.approx(0.02, rel=1e-5)
+
+    def test_counts_gray_levels_where_it_takes_means(self):
+        center = torch.full((1, 3, 6, 6), 0.5)
+        for norm in NORMS:
+            for over in BALL_GROUPS:
+                region = Region(center=center, norm=norm, epsilon=3.0, over=over, low=-math.inf, high=math.inf)
+                inside = region.project(center + noise(center.shape, 0, 0.4))
+                assert mean_ball_norm(inside - center, norm, over) == pytest.approx(3 * LEVEL, rel=1e-4)
+
+    def test_what_is_no_number_stays_so(self):
+        anchor = torch.full((1, 3, 2, 2), 0.5)
+        region = Region(center=anchor, norm="linf", epsilon=0.1, anchor=anchor, radius=0.01)
+        assert region.project(anchor * math.nan).isnan().all()
+
+    @given(seed=st.integers(0, 99), epsilon=st.floats(0.0, 3.0))
+    def test_random_points_lie_in_the_ball(self, seed, epsilon):
+        region = Region(center=torch.full((1, 3, 4, 5), 0.5), norm="l2", epsilon=epsilon)
+        points = [region.random_point(torch.Generator().manual_seed(seed)) for _ in range(2)]
+        assert torch.equal(*points)
+        assert ball_norm(points[0] - region.center, "l2") <= epsilon * (1 + 1e-5) + 1e-6
+
+
+class TestJoint:
+    @staticmethod
+    def region(**offset):
+        hr = Region(center=torch.full((1, 3, 4, 6), 0.5), norm="l2", epsilon=0.3)
+        bounds = {"norm": "linf", "epsilon": 0.02, "low": -math.inf, "high": math.inf, **offset}
+        return JointRegion(hr=hr, offset=Region(center=noise((1, 3, 2, 3), 0, 0.01), **bounds))
+
+    def test_splits_what_it_joins(self):
+        hr, offset = noise((1, 3, 4, 6), 0), noise((1, 3, 2, 3), 1)
+        joint = self.region().join(hr, offset)
+        assert joint.shape == (72 + 18,)
+        assert all(torch.equal(a, b) for a, b in zip(self.region().split(joint), (hr, offset), strict=True))
+
+    def test_channels_last_makes_no_difference(self):
+        hr, offset = noise((1, 3, 4, 6), 0).to(memory_format=torch.channels_last), noise((1, 3, 2, 3), 1)
+        assert torch.equal(self.region().split(self.region().join(hr, offset))[0], hr)
+
+    @given(seed=st.integers(0, 99), spread=st.sampled_from([0.01, 0.1, 2.0]))
+    def test_projects_each_by_itself(self, seed, spread):
+        region = self.region()
+        hr, offset = region.hr.center + noise((1, 3, 4, 6), seed, spread), noise((1, 3, 2, 3), seed + 1, spread)
+        projected = region.split(region.project(region.join(hr, offset)))
+        assert torch.equal(projected[0], region.hr.project(hr))
+        assert torch.equal(projected[1], region.offset.project(offset))
+        # An offset is no picture: it may be negative.
+        assert float((projected[1] - region.offset.center).abs().max()) <= 0.02 * (1 + 1e-5)
+
+    def test_is_a_box_where_both_are(self):
+        assert self.region().box() is None
+        region = JointRegion(
+            hr=Region(center=torch.full((1, 3, 4, 6), 0.9), norm="linf", epsilon=0.2), offset=self.region().offset
+        )
+        low, high = (region.split(bound) for bound in region.box())
+        torch.testing.assert_close(low[0], torch.full((1, 3, 4, 6), 0.7))
+        torch.testing.assert_close(high[0], torch.ones(1, 3, 4, 6))
+        torch.testing.assert_close(low[1], region.offset.center - 0.02)
+        torch.testing.assert_close(high[1], region.offset.center + 0.02)
+
+
+class TestNear:
+    @given(seed=st.integers(0, 99), radius=st.sampled_from([0.0, 0.001, 0.05, 1.0, math.inf]))
+    def test_moves_no_further_than_it_must(self, seed, radius):
+        anchor, x = noise((1, 3, 4, 5), seed), noise((1, 3, 4, 5), seed) + noise((1, 3, 4, 5), seed + 1, 0.05)
+        moved = near(x, anchor, radius)
+        if rms(x - anchor) <= radius:
+            assert torch.equal(moved, x)
+        else:
+            assert rms(moved - anchor) == pytest.approx(radius, rel=1e-4, abs=1e-7)
+            torch.testing.assert_close(moved - anchor, radius / rms(x - anchor) * (x - anchor), rtol=1e-3, atol=1e-6)
+
+    def test_the_anchor_itself(self):
+        anchor = noise((1, 3, 2, 2), 0)
+        assert torch.equal(near(anchor, anchor, 0.0), anchor)
+
+
+class TestFaithful:
+    @given(
+        seed=st.integers(0, 99),
+        spread=st.sampled_from([0.001, 0.01, 0.2]),
+        radius=st.sampled_from([0.0, 0.2 * LEVEL, 0.9 * LEVEL, 0.0126, math.inf]),
+    )
+    def test_whole_levels_within_the_radius(self, seed, spread, radius):
+        anchor = hcd.quantize(torch.rand((1, 3, 5, 6), generator=torch.Generator().manual_seed(seed)))
+        file = faithful(anchor + noise(anchor.shape, seed + 1, spread), anchor, radius)
+        assert torch.equal(hcd.quantize(file), file)
+        assert rms(file.double() - anchor.double()) <= radius
+
+    def test_what_is_near_enough_is_just_rounded(self):
+        anchor = hcd.quantize(torch.rand((1, 3, 5, 6), generator=torch.Generator().manual_seed(0)))
+        x = anchor + noise(anchor.shape, 1, 0.01)
+        assert torch.equal(faithful(x, anchor, 0.02), hcd.quantize(x))
+
+    def test_comes_close_to_the_radius(self):
+        anchor = torch.full((1, 3, 20, 20), 128 / 255)
+        file = faithful(anchor + noise(anchor.shape, 1, 0.1), anchor, 0.03)
+        assert 0.028 < rms(file - anchor) <= 0.03
+
+    def test_never_leaves_the_bounds_on_the_way(self):
+        """Samples between bounds in whole levels stay between them."""
+        anchor = hcd.quantize(torch.rand((1, 3, 9, 9), generator=torch.Generator().manual_seed(0)))
+        low, high = (anchor - 2 * LEVEL).clamp(min=0), (anchor + 2 * LEVEL).clamp(max=1)
+        x = (anchor + noise(anchor.shape, 1, 0.1)).maximum(low).minimum(high)
+        change = ((faithful(x, anchor, LEVEL) - anchor) / LEVEL).round().abs()
+        assert 1 <= float(change.max()) <= 2
+
+    def test_what_is_no_number_ends(self):
+        anchor = torch.full((1, 3, 2, 2), 0.2)
+        assert faithful(anchor * math.nan, anchor, 0.01).isnan().all()
+
+    def test_exactly_at_the_limit_counts_as_the_metric_counts(self):
+        """One level everywhere, at the PSNR that this is."""
+        anchor = hcd.quantize(torch.rand((1, 3, 30, 30), generator=torch.Generator().manual_seed(3)) * 0.9)
+        moved = hcd.quantize(anchor + LEVEL)
+        limit = hcd.psnr(moved, anchor, channel="rgb")
+        for stricter in (0.0, 1e-9, 1e-7, 1e-5):
+            file = faithful(moved, anchor, 10 ** (-(limit + stricter) / 20))
+            assert hcd.psnr(file, anchor, channel="rgb") >= limit + stricter
+
+
+class TestFilesKeepTheirDistance:
+    @pytest.fixture
+    def photo(self, photo):
+        return photo[..., 10:38, 4:40].contiguous()
+
+    @pytest.mark.parametrize("min_lr_psnr", [30.0, 40.0, 50.0, math.inf])
+    @pytest.mark.parametrize(
+        "steps",
+        [{"steps_lr": 4}, {"steps_hr": 3, "steps_lr": 2}, {"steps_hr": 3, "steps_lr": 0}, {"steps_finish": 3}],
+        ids=str,
+    )
+    def test_by_psnr(self, photo, min_lr_psnr, steps):
+        result = hcd.collaborate(photo, make_tiny_irn(4), "fast", min_lr_psnr=min_lr_psnr, rule=LONG, **steps)
+        assert hcd.psnr(result.lr, result.plain_lr, channel="rgb") >= min_lr_psnr
+        assert torch.equal(hcd.quantize(result.lr), result.lr)
+        assert result.psnr[0] >= result.plain_psnr[0]
+        if min_lr_psnr <= 40:
+            assert not torch.equal(result.lr, result.plain_lr)
+
+    @pytest.mark.parametrize("direction", ["collaborative", "adversarial"])
+    @pytest.mark.parametrize("gray", [False, True], ids=["color", "gray"])
+    def test_with_every_other_bound(self, photo, direction, gray):
+        model = GrayRescaler(make_tiny_irn(4)) if gray else make_tiny_irn(4)
+        result = hcd.collaborate(
+            photo,
+            model,
+            "fast",
+            rule=LONG,
+            direction=direction,
+            min_lr_psnr=44.0,
+            max_change=2,
+            norm="l2",
+            over="tile",
+            epsilon_lr=5.0,
+            never_worse=False,
+        )
+        assert hcd.psnr(result.lr, result.plain_lr, channel="rgb") >= 44.0
+        assert float(((result.lr - result.plain_lr) / LEVEL).round().abs().max()) <= 2
+        assert mean_ball_norm(result.collaborative_lr - result.lr_start, "l2", "tile") <= 5 * LEVEL * (1 + 1e-5)
+        assert not torch.equal(result.lr, result.plain_lr)
+
+    def test_each_picture_of_a_batch_by_itself(self, photo):
+        batch = torch.cat([photo, photo.flip(-2) ** 2])
+        result = hcd.collaborate(batch, make_tiny_irn(4), "fast", rule=LONG, min_lr_psnr=42.0)
+        for lr, plain in zip(result.lr, result.plain_lr, strict=True):
+            assert hcd.psnr(lr[None], plain[None], channel="rgb") >= 42.0
+
+    @pytest.mark.parametrize("over", BALL_GROUPS)
+    @pytest.mark.parametrize("norm", NORMS)
+    def test_means_in_gray_levels(self, photo, norm, over):
+        result = hcd.collaborate(
+            photo,
+            make_tiny_irn(4),
+            "plain",
+            **{"steps_hr": 2, "steps_lr": 2, "rule": LONG},
+            **{"norm": norm, "over": over, "epsilon_hr": 3.0, "epsilon_lr": 1.5},
+        )
+        moved_hr = mean_ball_norm(result.collaborative_hr - photo, norm, over)
+        moved_lr = mean_ball_norm(result.collaborative_lr - result.lr_start, norm, over)
+        assert 0 < moved_hr <= 3 * LEVEL * (1 + 1e-4)
+        assert 0 < moved_lr <= 1.5 * LEVEL * (1 + 1e-4)
