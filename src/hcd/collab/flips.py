@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hcd.errors import UsageError
-from hcd.solver import Point, StepRule
+from hcd.solver import Point, StepRule, Stopped
 
 _LEVEL = 1 / 255
-# Where no curvature is known yet, it is taken to be so large that this share of the pixels would gain.
-_FIRST_SHARE = 0.02
+# Where no curvature is known yet, it is taken to be so large that this share of the pixels would gain, and a little
+# less, so that pixels gain where none has a larger slope.
+_FIRST_SHARE, _LESS = 0.02, 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class LevelFlips(StepRule):
     """Moves those pixels by a gray level q whose predicted gain ``|g| q − ½ c q²`` is largest, from a rounded picture.
 
     c is the second derivative by one pixel, as if none other moved: taken from the last move s and its gradient
-    change y as ``s·y / s·s``. Where a candidate is worse than its base, half as many pixels move.
+    change y as ``s·y / s·s``. Where a candidate is worse than its base, half as many pixels move. Those that their
+    bounds hold take no part. Where none gains, the descent ends.
 
     Args:
         share: of the pixels with a predicted gain that move at first, in (0, 1].
@@ -48,9 +50,9 @@ class LevelFlips(StepRule):
 
     def step(self, point: Point, state: _FlipState | None) -> tuple[Tensor, _FlipState | None]:
         if state is None:
-            slopes = point.gradient.abs().flatten()
+            slopes = _slopes(point).flatten()
             gaining = slopes.kthvalue(max(1, round((1 - _FIRST_SHARE) * len(slopes)))).values
-            state = _FlipState(base=point, share=self.share, curvature=2 * float(gaining) / _LEVEL)
+            state = _FlipState(base=point, share=self.share, curvature=_LESS * 2 * float(gaining) / _LEVEL)
             return _flipped(state), state
         base = state.base
         move, change = point.x - base.x, point.gradient - base.gradient
@@ -65,12 +67,15 @@ class LevelFlips(StepRule):
 
 
 def _flipped(state: _FlipState) -> Tensor:
-    x, gradient = state.base.x, state.base.gradient
-    moved = x - _LEVEL * gradient.sign()
-    gain = gradient.abs() - 0.5 * state.curvature * _LEVEL
-    gain = torch.where((moved > -0.5 * _LEVEL) & (moved < 1 + 0.5 * _LEVEL), gain, torch.zeros_like(gain))
+    x = state.base.x
+    gain = _slopes(state.base) - 0.5 * state.curvature * _LEVEL
     count = int(state.share * int((gain > 0).sum()))
     if count == 0:
-        return x
+        raise Stopped
     threshold = gain.flatten().topk(count).values[-1]
-    return torch.where(gain >= threshold, moved, x)
+    return torch.where(gain >= threshold, x - _LEVEL * state.base.gradient.sign(), x)
+
+
+def _slopes(point: Point) -> Tensor:
+    """Magnitudes of the gradient, 0 where a bound holds a pixel."""
+    return point.gradient.abs() if point.free is None else point.gradient.abs() * point.free

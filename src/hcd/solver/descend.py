@@ -18,7 +18,7 @@ Curvature = Callable[[Tensor, Tensor], Tensor]
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """Raised by an objective in the middle of an evaluation: the descent ends with what it has."""
+    """Raised by an objective in the middle of an evaluation, or by a rule with nothing to propose: the descent ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
