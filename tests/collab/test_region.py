@@ -159,6 +159,12 @@ class TestJoint:
         # An offset is no picture: it may be negative.
         assert float((projected[1] - region.offset.center).abs().max()) <= 0.02 * (1 + 1e-5)
 
+    def test_random_points_lie_in_both_balls(self):
+        region = self.region(norm="l2", epsilon=0.1)
+        hr, offset = region.split(region.random_point(torch.Generator().manual_seed(2)))
+        assert 0 < ball_norm(hr - region.hr.center, "l2") <= 0.3 * (1 + 1e-5)
+        assert 0 < ball_norm(offset - region.offset.center, "l2") <= 0.1 * (1 + 1e-5)
+
     def test_is_a_box_where_both_are(self):
         assert self.region().box() is None
         region = JointRegion(

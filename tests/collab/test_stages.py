@@ -132,6 +132,13 @@ class TestBoth:
         assert result.history[0].psnr == pytest.approx(seen_psnr(result.plain_lr, hr, model), abs=1e-3)
         assert torch.equal(result.lr_start, result.plain_lr)
 
+    def test_begins_at_random_where_that_is_asked_for(self, photo):
+        options = {**BOTH, "steps_both": 1, "norm": "l2", "epsilon_hr": 0.5, "epsilon_lr": 0.5, "random_start": True}
+        first, again, other = (hcd.collaborate(photo, make_tiny_irn(4), **options, seed=seed) for seed in (1, 1, 2))
+        plain = seen_psnr(first.plain_lr, photo, make_tiny_irn(4))
+        assert first.history[0].psnr == again.history[0].psnr
+        assert len({first.history[0].psnr, other.history[0].psnr, plain}) == 3
+
     def test_moves_both(self, photo):
         model = make_tiny_irn(4)
         result = hcd.collaborate(photo, model, **BOTH, steps_both=6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hcd.errors import UsageError
 from hcd.ops import ball_norm, project_ball
-from hcd.solver import LBFGS, NormalizedGradient, Stopped, descend
+from hcd.solver import LBFGS, NormalizedGradient, StepRule, Stopped, descend
 
 RULES = {
     "lbfgs": LBFGS(first_step=0.3, max_step=1.0),
@@ -239,3 +239,25 @@ class TestTolerance:
     def test_settings_are_checked(self, wrong):
         with pytest.raises(UsageError, match="patience"):
             descend(bowl, torch.zeros(2), rule=LBFGS(), project=lambda x: x, evaluations=1, **wrong)
+
+
+class TestRulesThatStop:
+    """A rule with nothing to propose ends the descent."""
+
+    class TwoSteps(StepRule):
+        def init(self):
+            return 0
+
+        def step(self, point, state):
+            if state == 2:
+                raise Stopped
+            return point.x - 0.25 * point.gradient, state + 1
+
+    @both_keeps
+    def test_with_what_there_is(self, keep):
+        start = torch.zeros(2, dtype=torch.float64)
+        solution = descend(bowl, start, rule=self.TwoSteps(), project=lambda x: x, evaluations=9, keep=keep)
+        assert solution.evaluations == 3
+        # Each step halves the way.
+        assert solution.x.tolist() == pytest.approx([1.5, -0.75])
+        assert torch.equal(solution.candidate, solution.x)

@@ -88,6 +88,10 @@ class JointRegion:
         hr, offset = self.split(joint)
         return self.join(self.hr.project(hr), self.offset.project(offset))
 
+    def random_point(self, generator: torch.Generator) -> Tensor:
+        """A point of both l2 balls, before projection, each as of its region."""
+        return self.join(self.hr.random_point(generator), self.offset.random_point(generator))
+
     def box(self) -> tuple[Tensor, Tensor] | None:
         hr, offset = self.hr.box(), self.offset.box()
         if hr is None or offset is None:

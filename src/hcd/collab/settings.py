@@ -43,7 +43,7 @@ class Settings:
         never_worse: return the plain LR where the result reconstructs worse.
         direction: ``collaborative`` descends the loss, ``adversarial`` ascends it.
         max_change: largest distance of the final LR from the plain LR, in whole gray levels.
-        min_lr_psnr: smallest PSNR (RGB, dB) of the collaborative LR against the plain LR, before rounding.
+        min_lr_psnr: smallest PSNR (RGB, dB) of the final LR against the plain LR.
         target_psnr: stop once the restored picture reaches this PSNR (RGB, dB), as the loop sees it.
         tolerance: stop a stage once three evaluations lowered its loss by less than this share.
         max_seconds: stop once this much time has passed.

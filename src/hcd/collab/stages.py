@@ -243,7 +243,7 @@ class _Picture:
                 Evaluation(picture=self._index, stage=stage, step=step, loss=loss, psnr=reached, seconds=seconds)
             )
 
-        if settings.random_start and isinstance(region, Region) and stage != "finish":
+        if settings.random_start and stage != "finish":
             start = region.random_point(self._generator)
         return descend(
             value,
