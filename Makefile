@@ -23,7 +23,7 @@ check: $(VENV)/dev.stamp ## formatting, lint, types and tests
 	$(MAKE) test
 
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, and of one gradient evaluation
-	$(BIN)/python benchmarks/presets.py
+	$(BIN)/hcd bench solver
 	$(BIN)/hcd bench evaluation
 
 fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SECONDS, FUZZ_INPUTS and FUZZ_SEED change that

@@ -179,7 +179,6 @@ def test_single_levels_can_be_flipped_for_a_lossy_file(hr):
     assert result.psnr[0] >= result.plain_psnr[0]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 @pytest.mark.parametrize("name", CODECS)
 def test_directions_pass_as_gradients_do(lr, name):
     """What rules with curvature ask for: forward mode and reverse mode are the same derivative."""
@@ -194,7 +193,6 @@ def test_directions_pass_as_gradients_do(lr, name):
     torch.testing.assert_close(along, (gradient * direction).sum(), rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 @pytest.mark.parametrize("name", CODECS)
 def test_gauss_newton_solves_for_a_lossy_file(hr, name):
     result = solved(hr[..., :48, :64], Codec(format=name, quality=60), steps_lr=8, rule="gauss-newton")

@@ -104,7 +104,6 @@ def test_inference_mode_leaves_gradients_possible():
 
 
 # PyTorch's own first use of forward mode.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 def test_forward_mode_derivatives_pass():
     block, x = DenseBlock(3, 9, growth=16).requires_grad_(False), torch.randn(1, 3, 8, 8)
     torch.nn.init.normal_(block.conv5.weight, std=0.1)

@@ -2,9 +2,11 @@
 
 from hcd.bench.evaluation import EvaluationBenchmark, EvaluationReport, EvaluationRow, bench_evaluation, parse_size
 from hcd.bench.frontier import draw_frontier, suffix_of
+from hcd.bench.pictures import BenchPicture, folder_pictures, sample_pictures
 from hcd.bench.solver import Contestant, SolverMean, SolverReport, SolverRow, bench_solver, parse_contestant
 
 __all__ = [
+    "BenchPicture",
     "Contestant",
     "EvaluationBenchmark",
     "EvaluationReport",
@@ -15,7 +17,9 @@ __all__ = [
     "bench_evaluation",
     "bench_solver",
     "draw_frontier",
+    "folder_pictures",
     "parse_contestant",
     "parse_size",
+    "sample_pictures",
     "suffix_of",
 ]

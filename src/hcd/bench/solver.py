@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hcd.bench.pictures import BenchPicture
 from hcd.collab import PRESETS, Evaluation, Result, collaborate, get_settings
 from hcd.errors import HcdError, UsageError, unknown_name
-from hcd.image import list_pictures, read_picture
 from hcd.metrics import psnr
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 from hcd.solver import RULES
 
 BASELINE = "paper"
+# Stands for the PSNR of two equal pictures where a mean is taken.
+_EQUAL = 99.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class SolverRow:
         lr_psnr: of the LR picture against the plain one, RGB, dB; infinite where both are equal.
         evaluations: spent.
         seconds: of the whole ``collaborate`` call.
+        receiver_ratio: seconds to upscale the LR picture over those for the plain one, one after the other.
         curve: after every gradient, evaluations of all stages so far, seconds, and how much the best PSNR (RGB, dB,
             as the loop sees it, so mostly before rounding) is above that of plain.
     """
@@ -83,6 +86,7 @@ class SolverRow:
     lr_psnr: float
     evaluations: int
     seconds: float
+    receiver_ratio: float
     curve: tuple[tuple[int, float, float], ...]
 
     @property
@@ -101,7 +105,8 @@ class SolverMean:
         evaluations: mean.
         seconds: mean.
         of_baseline_seconds: all seconds over all of the published scheme's; NaN without it.
-        lr_psnr, worst_lr_psnr: mean and smallest PSNR of the LR pictures against the plain ones, dB.
+        lr_psnr, worst_lr_psnr: mean and smallest PSNR of the LR pictures against the plain ones, dB; 99 at most.
+        receiver_ratio: median over the pictures.
     """
 
     model: str
@@ -114,6 +119,7 @@ class SolverMean:
     of_baseline_seconds: float
     lr_psnr: float
     worst_lr_psnr: float
+    receiver_ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +150,9 @@ class SolverReport:
             evaluations=fmean(row.evaluations for row in rows),
             seconds=seconds / len(rows),
             of_baseline_seconds=seconds / sum(row.seconds for row in baseline) if compared else math.nan,
-            lr_psnr=fmean(min(row.lr_psnr, 99.0) for row in rows),
-            worst_lr_psnr=min(row.lr_psnr for row in rows),
+            lr_psnr=fmean(min(row.lr_psnr, _EQUAL) for row in rows),
+            worst_lr_psnr=min(_EQUAL, *(row.lr_psnr for row in rows)),
+            receiver_ratio=median(row.receiver_ratio for row in rows),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -171,55 +178,47 @@ class SolverReport:
 
 def bench_solver(
     models: Sequence[Rescaler],
-    folders: Sequence[Path],
+    pictures: Sequence[BenchPicture],
     contestants: Sequence[Contestant],
     *,
     crop: int | None = None,
-    every: int = 1,
     on_start: Callable[[str, str, str], None] | None = None,
     on_row: Callable[[SolverRow, SolverReport], None] | None = None,
 ) -> SolverReport:
     """Run every contestant on every picture with every model.
 
     Args:
-        folders: pictures directly inside them.
         crop: longest side of the middle part that is used of a picture; None for all of it.
-        every: every so many-th picture of a folder is used.
         on_start, on_row: progress; names of model, picture and contestant, and a row with the report so far.
 
     Raises:
-        UsageError: no model, no picture, no contestant, or a crop or ``every`` below 1.
+        UsageError: no model, no picture, no contestant, or a crop below 1.
     """
-    if not models or not contestants:
-        raise UsageError("nothing to measure; name at least one model and one preset or RULE@N")
-    if (crop is not None and crop < 1) or every < 1:
-        raise UsageError(f"crop {crop}, every {every}: must be 1 or more")
-    files = [file for folder in folders for file in list_pictures(folder)[::every]]
-    if not files:
-        raise UsageError("no pictures; name a folder that holds some")
+    if not models or not contestants or not pictures:
+        raise UsageError("nothing to measure; name at least one model, one preset or RULE@N, and one picture")
+    if crop is not None and crop < 1:
+        raise UsageError(f"crop {crop}: must be 1 or more")
     rows: list[SolverRow] = []
     failed: list[str] = []
     for model in models:
-        for file in files:
-            name = f"{file.parent.name}/{file.name}"
+        for picture in pictures:
             try:
-                hr = _picture(file, model.scale, crop)
+                hr = _middle(picture.read(), model.scale, crop)
                 plain = psnr(_restored(quantize(model.downscale(hr)), model), hr, border=model.scale)
                 for contestant in contestants:
                     if on_start is not None:
-                        on_start(model.name, name, contestant.name)
-                    row = _measure(model, name, hr, plain, contestant)
+                        on_start(model.name, picture.name, contestant.name)
+                    row = _measure(model, picture.name, hr, plain, contestant)
                     rows.append(row)
                     if on_row is not None:
                         on_row(row, SolverReport(rows=tuple(rows), failed=tuple(failed)))
             except HcdError as error:
-                failed.append(f"{file}: {error}")
+                failed.append(f"{picture.name}: {error}")
     return SolverReport(rows=tuple(rows), failed=tuple(failed))
 
 
-def _picture(file: Path, scale: int, crop: int | None) -> Tensor:
+def _middle(rgb: Tensor, scale: int, crop: int | None) -> Tensor:
     """The middle of a picture, its sides multiples of the scale."""
-    rgb = read_picture(file).rgb
     sides = [min(side, crop or side) // scale * scale for side in rgb.shape[-2:]]
     if min(sides) < 4 * scale:
         raise UsageError(f"too small to measure at scale {scale}; leave it out")
@@ -232,17 +231,25 @@ def _restored(lr: Tensor, model: Rescaler) -> Tensor:
     return quantize(model.upscale(lr))
 
 
+def _timed(lr: Tensor, model: Rescaler) -> tuple[Tensor, float]:
+    start = time.perf_counter()
+    return _restored(lr, model), time.perf_counter() - start
+
+
 def _measure(model: Rescaler, name: str, hr: Tensor, plain: float, contestant: Contestant) -> SolverRow:
     result = collaborate(hr, model, contestant.preset, **contestant.settings)
+    restored, seconds = _timed(result.lr, model)
+    _, plain_seconds = _timed(result.plain_lr, model)
     return SolverRow(
         model=model.name,
         picture=name,
         contestant=contestant.name,
         plain_psnr_y=plain,
-        psnr_y=psnr(_restored(result.lr, model), hr, border=model.scale),
+        psnr_y=psnr(restored, hr, border=model.scale),
         lr_psnr=psnr(result.lr, result.plain_lr, channel="rgb"),
         evaluations=result.grad_evals,
         seconds=result.seconds,
+        receiver_ratio=seconds / plain_seconds,
         curve=tuple(_curve(result)),
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("solver", short_help="Presets and step rules: gain against seconds.")
-@click.argument("folders", metavar="DIR...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--models", default="irn-x4", show_default=True, help="Comma-separated; NAME or NAME=WEIGHTS.")
 @click.option("--presets", default="paper,fast,balanced,best", show_default=True, help="Comma-separated.")
 @click.option("--rules", default="", help="Comma-separated RULE@EVALUATIONS, such as lbfgs@40; 'all@N' for every rule.")
@@ -36,15 +36,22 @@ def command(
 ) -> None:
     """What presets and step rules gain over plain, and what they cost against the published scheme.
 
-    Measured on every picture of the folders, in one run; gains are those of the decoded 8-bit files. Seconds depend on
-    the machine; what carries over is their ratio.
+    Measured on every picture of the folders (by default on three photographs that scikit-image ships), in one run;
+    gains are those of the decoded 8-bit files. Seconds depend on the machine; what carries over is their ratio.
     """
-    from hcd.bench import SolverReport, bench_solver, draw_frontier, parse_contestant, suffix_of
+    from hcd.bench import (
+        SolverReport,
+        bench_solver,
+        draw_frontier,
+        folder_pictures,
+        parse_contestant,
+        sample_pictures,
+        suffix_of,
+    )
     from hcd.cli.progress import solve_progress
     from hcd.errors import UsageError
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
-    from hcd.image import list_pictures
     from hcd.solver import RULES
 
     suffix = None if plot is None else suffix_of(plot)
@@ -61,8 +68,8 @@ def command(
         ]
         contestants = [parse_contestant(name) for name in names]
         loaded = [_load(text) for text in _split(models)]
-        pictures = sum(len(list_pictures(folder)[::every]) for folder in folders) if every > 0 else 0
-        with solve_progress(len(loaded) * len(contestants) * pictures) as progress:
+        pictures = folder_pictures(folders, every=every) if folders else sample_pictures()
+        with solve_progress(len(loaded) * len(contestants) * len(pictures)) as progress:
 
             def keep(row: object, so_far: SolverReport) -> None:
                 if json_file is not None:
@@ -70,10 +77,9 @@ def command(
 
             report = bench_solver(
                 loaded,
-                folders,
+                pictures,
                 contestants,
                 crop=crop,
-                every=every,
                 on_start=lambda model, picture, name: progress.start(f"{model}  {picture}  {name}", 1),
                 on_row=keep,
             )
@@ -104,7 +110,7 @@ def _print(report: SolverReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("", "gain dB", "/ paper", "worst dB", "evals", "s", "/ paper", "LR dB to plain", "worst LR dB")
+    headings = ("", "gain dB", "/ paper", "worst dB", "evals", "s", "/ paper", "LR dB to plain", "worst", "receiver")
     for model in dict.fromkeys(row.model for row in report.rows):
         pictures = len({row.picture for row in report.rows if row.model == model})
         table = Table(*headings, box=SIMPLE_HEAD, title=f"{model}, {pictures} pictures, PSNR-Y over plain")
@@ -123,5 +129,6 @@ def _print(report: SolverReport) -> None:
                     f"{mean.of_baseline_seconds:.3f}",
                     f"{mean.lr_psnr:.1f}",
                     f"{mean.worst_lr_psnr:.1f}",
+                    f"{mean.receiver_ratio:.2f}",
                 )
         Console().print(table)

@@ -1,0 +1,66 @@
+"""Pictures that solvers are measured on: those of folders, or photographs that scikit-image ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hcd.errors import UsageError
+from hcd.image import list_pictures, read_picture
+
+# Names and the top left corner of the 256×256 part.
+_PHOTOGRAPHS = {"chelsea": (20, 100), "coffee": (60, 170), "astronaut": (0, 100)}
+_SIDE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPicture:
+    """A picture that is read when its turn comes.
+
+    Attributes:
+        name: unique, for rows.
+        read: its float ``[1, 3, H, W]``, RGB in [0, 1].
+    """
+
+    name: str
+    read: Callable[[], Tensor]
+
+
+def folder_pictures(folders: Sequence[Path], *, every: int = 1) -> list[BenchPicture]:
+    """Every so many-th picture directly inside of each folder.
+
+    Raises:
+        UsageError: no such folder, none in it, or ``every`` below 1.
+    """
+    if every < 1:
+        raise UsageError(f"every {every}: must be 1 or more")
+    files = [file for folder in folders for file in list_pictures(folder)[::every]]
+    return [BenchPicture(name=f"{file.parent.name}/{file.name}", read=partial(_read, file)) for file in files]
+
+
+def sample_pictures() -> list[BenchPicture]:
+    """256×256 parts of three photographs.
+
+    Raises:
+        UsageError: scikit-image is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise UsageError("no folder given, and the photographs to use instead need: pip install 'hcd[demo]'") from error
+
+    def read(name: str) -> Tensor:
+        top, left = _PHOTOGRAPHS[name]
+        part = getattr(data, name)()[top : top + _SIDE, left : left + _SIDE]
+        return torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
+
+    return [BenchPicture(name=name, read=partial(read, name)) for name in _PHOTOGRAPHS]
+
+
+def _read(file: Path) -> Tensor:
+    return read_picture(file).rgb
