@@ -278,6 +278,14 @@ class TestFilesKeepTheirDistance:
         assert mean_ball_norm(result.collaborative_lr - result.lr_start, "l2", "tile") <= 5 * LEVEL * (1 + 1e-5)
         assert not torch.equal(result.lr, result.plain_lr)
 
+    @pytest.mark.parametrize("no_bound", [0.0, -5.0, -1e5])
+    def test_below_zero_decibels_nothing_is_asked(self, photo, no_bound):
+        free, asked = (
+            hcd.collaborate(photo, make_tiny_irn(4), "fast", min_lr_psnr=psnr, rule=LONG)
+            for psnr in (-math.inf, no_bound)
+        )
+        assert torch.equal(free.lr, asked.lr)
+
     def test_each_picture_of_a_batch_by_itself(self, photo):
         batch = torch.cat([photo, photo.flip(-2) ** 2])
         result = hcd.collaborate(batch, make_tiny_irn(4), "fast", rule=LONG, min_lr_psnr=42.0)

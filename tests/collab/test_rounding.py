@@ -133,6 +133,11 @@ class TestGumbel:
         assert torch.equal(stand_in(GumbelRounding(), lr, seed=3), stand_in(GumbelRounding(), lr, seed=3))
         assert not torch.equal(stand_in(GumbelRounding(), lr, seed=3), stand_in(GumbelRounding(), lr, seed=4))
 
+    def test_has_the_gradient_of_the_identity(self, lr):
+        """Also at whole levels, where stages begin: the mixture's own is zero there."""
+        for sample in (lr, hcd.quantize(lr)):
+            assert torch.equal(slopes(GumbelRounding(), sample, 0.0), torch.ones_like(lr))
+
     def test_draws_anew_every_time(self, lr):
         generator = torch.Generator().manual_seed(0)
         first, second = (GumbelRounding().stand_in(lr, 0.5, generator) for _ in range(2))
@@ -189,7 +194,7 @@ class TestThroughTheMethod:
         assert torch.equal(first.lr, again.lr)
         assert [entry.loss for entry in first.history] == [entry.loss for entry in again.history]
 
-    @pytest.mark.parametrize("name", ["none", "straight-through", "soft"])
+    @pytest.mark.parametrize("name", ROUNDINGS)
     def test_improves(self, photo, name):
         result = hcd.collaborate(photo, make_tiny_irn(4), "balanced", rounding=name)
         assert result.psnr[0] > result.plain_psnr[0] + 0.1

@@ -91,6 +91,7 @@ class GumbelRounding(Rounding):
 
     Source: Y. Yang, R. Bamler and S. Mandt, "Improving inference for neural image compression", NeurIPS 2020,
     section 3.2 (stochastic Gumbel annealing).
+    Departs: the gradient is that of the identity. The mixture's own vanishes at whole levels, where an LR stage begins.
     """
 
     coldest: float = 0.05
@@ -104,14 +105,14 @@ class GumbelRounding(Rounding):
 
     def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
         temperature = self.warmest * (self.coldest / self.warmest) ** share
-        levels = lr.clamp(0, 1) * _LEVELS
+        levels = lr.detach().clamp(0, 1) * _LEVELS
         # There is no level above the highest one that it could be drawn to.
-        below = levels.detach().floor().clamp(max=_LEVELS - 1)
+        below = levels.floor().clamp(max=_LEVELS - 1)
         up = (levels - below).clamp(1e-4, 1 - 1e-4)
         logits = torch.stack([-torch.atanh(up), -torch.atanh(1 - up)]) / temperature
         uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-6, 1 - 1e-6)
         weights = torch.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=0)
-        return (below + weights[1]) / _LEVELS
+        return lr + ((below + weights[1]) / _LEVELS - lr).detach()
 
 
 ROUNDINGS: dict[str, Rounding] = {

@@ -102,7 +102,8 @@ class _Picture:
         self._penalties = [
             penalty.bind(hr=hr, plain_lr=self._plain_lr, scale=model.scale) for penalty in settings.penalties
         ]
-        self._radius = 10 ** (-settings.min_lr_psnr / 20)
+        # No two pictures are below 0 dB.
+        self._radius = 10 ** (-settings.min_lr_psnr / 20) if settings.min_lr_psnr > 0 else math.inf
         self._low, self._high = self._lr_box()
         self._plain: _Judged | None = None
         self._plain_samples = _Samples(hr=hr, lr=self._plain_lr)
