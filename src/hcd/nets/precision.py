@@ -25,7 +25,7 @@ def gradient_precision(precision: str) -> Iterator[None]:
     nothing to gain: float32 stays.
 
     Args:
-        precision: ``float32``; ``bfloat16``, 1.2 to 1.9 times as fast and 0.006 dB beside it (``docs/notes/0021``);
+        precision: ``float32``; ``bfloat16``, 1.2 to 1.9 times as fast and 0.006 dB beside it (``docs/notes/0014``);
             or ``auto``, which is ``bfloat16``.
 
     Raises:
