@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -115,3 +117,16 @@ def test_the_smallest_size_is_the_smallest():
     for size in ((side - 1, side), (side, side - 1)):
         with pytest.raises(RuntimeError):
             net(torch.zeros(1, 3, *size))
+
+
+def test_frozen_as_in_training():
+    """Values and gradients in float32, by the faster convolutions, are those of doubles by PyTorch's."""
+    net = make_tiny_rlfn_net(2)
+    lr = 255 * torch.rand(1, 3, 24, 31, generator=torch.Generator().manual_seed(1))
+    results = []
+    for way, sample in ((net, lr), (copy.deepcopy(net).double().requires_grad_(True), lr.double())):
+        sample = sample.requires_grad_()
+        hr = way(sample)
+        results.append((hr.detach().double(), torch.autograd.grad(hr.square().sum(), sample)[0].double()))
+    for made, expected in zip(*results, strict=True):
+        assert (made - expected).norm() < 1e-4 * expected.norm()

@@ -128,6 +128,26 @@ class MatrixConvolution(Convolution):
         return add_taps(products, height, width, self._bias)
 
 
+@final
+class PointwiseConvolution(Convolution):
+    """Of 1×1 and no zeros around: one product."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight, bias)
+        matrix = weight[:, :, 0, 0]
+        self._matrix = matrix if weight.is_meta else matrix.contiguous()
+        self._column = None if bias is None else bias[:, None]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x.new_empty((1, self.outputs, *x.shape[-2:]))
+        pixels, out = x.reshape(self.inputs, -1), y.view(self.outputs, -1)
+        if self._column is None:
+            torch.mm(self._matrix, pixels, out=out)
+        else:
+            torch.addmm(self._column, self._matrix, pixels, out=out)
+        return y
+
+
 def taps(weight: Tensor) -> Tensor:
     """``[outputs, inputs, 3, 3]`` → ``[9 · outputs, inputs]``, to be multiplied with all pixels at once."""
     outputs, inputs = weight.shape[:2]

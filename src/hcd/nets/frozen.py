@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,22 +33,24 @@ def frozen_way(block: nn.Module, convs: Convs, x: Tensor) -> FrozenBlock | None:
         convs: each sees the input and all results before it, and all but the last are followed by a leaky ReLU.
         x: ``[N, in, H, W]``.
     """
-    if any(tensor.requires_grad for pair in convs for tensor in pair) or _asks_for_operations(x):
+    if any(tensor.requires_grad for pair in convs for tensor in pair) or asks_for_operations(x):
         return None
     if not convolution.is_fast_for(x):
         return Concatenated(convs)
     wants_gradient = x.requires_grad and torch.is_grad_enabled()
     if wants_bfloat16() and wants_gradient and not x.is_meta:
-        return _prepared(block, convs, InBfloat16)
-    return _prepared(block, convs, InPlanes)
+        return prepared(block, convs, InBfloat16)
+    return prepared(block, convs, InPlanes)
 
 
-def _asks_for_operations(x: Tensor) -> bool:
-    """Whether autocast, tracing or a forward-mode derivative wants to see every operation."""
+def asks_for_operations(x: Tensor) -> bool:
+    """Whether autocast, tracing, a transform of ``torch.func`` or a forward-mode derivative wants every operation."""
     device = x.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return True
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return True
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
     return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
@@ -69,28 +71,30 @@ class _Frozen(torch.autograd.Function):
         return ctx.way.backward(gradient, ctx.saved_tensors), None
 
 
-_Way = Callable[[Convs], FrozenBlock]
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[_Way, tuple[object, FrozenBlock]]]
+_Weights = TypeVar("_Weights", bound=Sequence[Sequence[Tensor]])
+_Known = dict[Callable[..., FrozenBlock], tuple[object, list[Tensor], FrozenBlock]]
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, _Known]
 _KNOWN = weakref.WeakKeyDictionary()
 
 
-def _prepared(block: nn.Module, convs: Convs, way: _Way) -> FrozenBlock:
+def prepared(block: nn.Module, convs: _Weights, way: Callable[[_Weights], FrozenBlock]) -> FrozenBlock:
     """What was made of a block's weights as they are now."""
-    state = _state(convs)
+    tensors = [tensor for pair in convs for tensor in pair]
+    state = _state(tensors)
     known = _KNOWN.setdefault(block, {})
     found = known.get(way)
     if found is None or state is None or found[0] != state:
         # Outside of inference mode: a later pass may need gradients.
         with torch.inference_mode(False), torch.no_grad():
-            found = (state, way(convs))
+            # Held on to, lest weights that take the place of these come to lie where they lay.
+            found = (state, [tensor.detach() for tensor in tensors], way(convs))
         if state is not None:
             known[way] = found
-    return found[1]
+    return found[-1]
 
 
-def _state(convs: Convs) -> object | None:
+def _state(tensors: list[Tensor]) -> object | None:
     """What changes when a weight does; None for weights made in inference mode, whose changes leave no trace."""
-    tensors = [tensor for pair in convs for tensor in pair]
     if any(tensor.is_inference() for tensor in tensors):
         return None
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hcd.errors import UsageError
+from hcd.nets.frozen_convolution import FreezableConv2d
 
 _PICTURE = 3
 _SLOPE = 0.05
@@ -56,11 +57,11 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, inner, 1)
-        self.conv_f = nn.Conv2d(inner, inner, 1)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride=2)
-        self.conv3 = nn.Conv2d(inner, inner, 3, padding=1)
-        self.conv4 = nn.Conv2d(inner, channels, 1)
+        self.conv1 = FreezableConv2d(channels, inner, 1)
+        self.conv_f = FreezableConv2d(inner, inner, 1)
+        self.conv2 = FreezableConv2d(inner, inner, 3, stride=2)
+        self.conv3 = FreezableConv2d(inner, inner, 3, padding=1)
+        self.conv4 = FreezableConv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         near = self.conv1(x)
@@ -74,16 +75,16 @@ class LocalFeatureBlock(nn.Module):
 
     def __init__(self, channels: int, attention_channels: int) -> None:
         super().__init__()
-        self.c1_r = nn.Conv2d(channels, channels, 3, padding=1)
-        self.c2_r = nn.Conv2d(channels, channels, 3, padding=1)
-        self.c3_r = nn.Conv2d(channels, channels, 3, padding=1)
-        self.c5 = nn.Conv2d(channels, channels, 1)
+        self.c1_r = FreezableConv2d(channels, channels, 3, padding=1)
+        self.c2_r = FreezableConv2d(channels, channels, 3, padding=1)
+        self.c3_r = FreezableConv2d(channels, channels, 3, padding=1)
+        self.c5 = FreezableConv2d(channels, channels, 1)
         self.esa = SpatialAttention(channels, attention_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         local = x
         for conv in (self.c1_r, self.c2_r, self.c3_r):
-            local = F.leaky_relu(conv(local), _SLOPE)
+            local = F.leaky_relu_(conv(local), _SLOPE)
         result: Tensor = self.esa(self.c5(x + local))
         return result
 
@@ -105,12 +106,12 @@ class RLFN(nn.Module):
         super().__init__()
         self.shape = shape
         self.scale = shape.scale
-        self.conv_1 = nn.Conv2d(_PICTURE, shape.channels, 3, padding=1)
+        self.conv_1 = FreezableConv2d(_PICTURE, shape.channels, 3, padding=1)
         for i in range(1, shape.blocks + 1):
             self.add_module(f"block_{i}", LocalFeatureBlock(shape.channels, shape.attention_channels))
-        self.conv_2 = nn.Conv2d(shape.channels, shape.channels, 3, padding=1)
+        self.conv_2 = FreezableConv2d(shape.channels, shape.channels, 3, padding=1)
         self.upsampler = nn.Sequential(
-            nn.Conv2d(shape.channels, _PICTURE * shape.scale**2, 3, padding=1), nn.PixelShuffle(shape.scale)
+            FreezableConv2d(shape.channels, _PICTURE * shape.scale**2, 3, padding=1), nn.PixelShuffle(shape.scale)
         )
 
     def forward(self, lr: Tensor) -> Tensor:
