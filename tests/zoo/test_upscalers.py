@@ -9,13 +9,17 @@ import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import hcd
+from hcd.collab import fit_solving
 from hcd.errors import MissingDependencyError, ShapeError, UsageError, WeightsError
+from hcd.nets.frozen_convolution import FreezableConv2d
 from hcd.zoo.torchvision_operators import import_torchvision
 
 # Architecture, its parameters, and the scale.
@@ -115,6 +119,50 @@ class TestLoads:
         result = hcd.collaborate(photo, model, "fast")
         losses = [entry.loss for entry in result.history]
         assert min(losses) < 0.98 * losses[0]
+
+
+class TestFastConvolutions:
+    """Networks of many channels, which they are meant for; pictures large enough to use all of them."""
+
+    WIDE: ClassVar = {
+        "Compact": {"num_feat": 24},
+        "SPAN": {"feature_channels": 24},
+        "ESRGAN": {"num_filters": 24},
+        "SwinIR": {},
+    }
+
+    @pytest.mark.parametrize("architecture", WIDE)
+    def test_values_and_gradients_are_those_of_the_plain_network(self, architecture, save):
+        changes = MODELS[architecture][0] | self.WIDE[architecture]
+        model, plain = hcd.load(f"spandrel:{save(architecture, **changes)}"), build(architecture, **changes)
+        assert any(type(module) is FreezableConv2d for module in model.modules())
+        assert model.upscaler.state_dict().keys() == plain.state_dict().keys()
+        results = []
+        for upscale in (model.upscale, plain):
+            sample = random_picture(1, 3, 24, 32).requires_grad_()
+            hr = upscale(sample)
+            (gradient,) = torch.autograd.grad(hr.square().sum(), sample)
+            with torch.no_grad():
+                results.append((hr.detach(), gradient, upscale(sample)))
+        for made, expected in zip(*results, strict=True):
+            assert (made - expected).norm() < 1e-4 * expected.norm()
+
+    @pytest.mark.parametrize("odd", ["results differ", "fails"])
+    def test_what_is_odd_is_left_alone(self, odd, save, monkeypatch):
+        def fail(conv, x):
+            raise ValueError("not of this size")
+
+        wrong = {"results differ": lambda conv, x: nn.Conv2d.forward(conv, x + 1), "fails": fail}
+        with monkeypatch.context() as patched:
+            patched.setattr(FreezableConv2d, "forward", wrong[odd])
+            model = hcd.load(f"spandrel:{save('Compact')}")
+        assert not any(type(module) is FreezableConv2d for module in model.modules())
+        lr = random_picture(1, 3, 16, 24)
+        torch.testing.assert_close(model.upscale(lr), build("Compact")(lr), rtol=0, atol=1e-6)
+
+    def test_memory_is_counted(self, save):
+        model, hr = hcd.load(f"spandrel:{save('Compact')}"), random_picture(1, 3, 64, 64)
+        assert fit_solving(hr, model, steps_hr=0, steps_lr=1) is model
 
 
 class TestIsRefused:
