@@ -102,8 +102,7 @@ class LBFGS(StepRule):
         direction = direction * _first_scale(*pairs[-1], inverses[-1], window)
         for (move, change), inverse, weight in zip(pairs, inverses, reversed(weights), strict=True):
             direction = direction + (weight - inner(change, direction, window) * inverse) * masked(move, free)
-        # One steep place must not shorten the steps of all others.
-        return capped(direction, self.max_step) if window is None else direction.clamp(-self.max_step, self.max_step)
+        return capped(direction, self.max_step, window)
 
 
 _Pairs = tuple[tuple[Tensor, Tensor], ...]

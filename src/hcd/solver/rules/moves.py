@@ -51,10 +51,20 @@ def masked(x: Tensor, free: Tensor | None) -> Tensor:
     return x if free is None else x * free
 
 
-def capped(move: Tensor, max_step: float) -> Tensor:
-    """``move``, shortened as a whole so that no element changes by more than ``max_step``."""
-    size = largest(move)
-    return move * min(1.0, max_step / size) if size > 0 else move
+def capped(move: Tensor, max_step: float, window: int | None = None) -> Tensor:
+    """``move``, shortened so that no element changes by more than ``max_step``.
+
+    Args:
+        window: None shortens the move as a whole. Else a move ``[N, C, H, W]`` is shortened around every pixel, by what
+            the largest element within half a window of it asks for: a steep place does not shorten the steps of all
+            others, and the direction that it takes stays.
+    """
+    if window is None:
+        size = largest(move)
+        return move * min(1.0, max_step / size) if size > 0 else move
+    reach = window // 2
+    sizes = F.max_pool2d(move.abs().amax(dim=1, keepdim=True), 2 * reach + 1, stride=1, padding=reach)
+    return move * (max_step / sizes.clamp(min=max_step))
 
 
 def steepest(point: Point, size: float) -> Tensor:
