@@ -19,7 +19,8 @@ class FreezableConv2d(nn.Conv2d):
     Then 3×3 and 1×1 convolutions that keep the size are computed as :mod:`hcd.nets.convolution` does, the gradient by
     the input likewise with the weights turned around. Nothing of the picture is kept; differentiable once. All else is
     left to PyTorch: other pictures and kinds of convolution, weights that are trained, and whoever wants to see the
-    operations (autocast, tracing, derivatives in forward mode).
+    operations (autocast, tracing, derivatives in forward mode). Gradients are in float32 whatever precision is asked
+    for: a single convolution gains nothing from bfloat16 (``docs/notes/0016``).
     """
 
     def forward(self, x: Tensor) -> Tensor:
