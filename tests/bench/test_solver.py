@@ -82,6 +82,15 @@ def test_reports_survive_json(folder):
     assert SolverReport.from_json(json.loads(json_text(report.as_json()))) == report
 
 
+def test_reports_of_several_runs_are_put_together(folder):
+    reports = [
+        bench_solver([make_tiny_irn(scale)], folder_pictures([folder]), [parse_contestant("fast")]) for scale in (2, 4)
+    ]
+    joined = SolverReport.joined(reports)
+    assert joined.rows == reports[0].rows + reports[1].rows
+    assert joined.means() == reports[0].means() + reports[1].means()
+
+
 def test_other_json_is_refused():
     with pytest.raises(UsageError, match="bench solver"):
         SolverReport.from_json({"rows": [{"picture": 3}]})
@@ -177,6 +186,8 @@ class TestCommand:
         again = self.run("--read", figures)
         assert again.exit_code == 0
         assert again.output == shown.output
+        both = self.run("--read", figures, "--read", figures)
+        assert "bicubic-x4, 2 pictures" in both.output
 
     def test_all_rules(self, folder, tmp_path):
         figures = tmp_path / "f.json"

@@ -163,6 +163,14 @@ class SolverReport:
         }
 
     @classmethod
+    def joined(cls, reports: Sequence[SolverReport]) -> SolverReport:
+        """One report of the rows of several."""
+        return cls(
+            rows=tuple(row for report in reports for row in report.rows),
+            failed=tuple(failure for report in reports for failure in report.failed),
+        )
+
+    @classmethod
     def from_json(cls, value: Any) -> SolverReport:
         """What :meth:`as_json` made.
 

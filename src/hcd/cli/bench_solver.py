@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @click.option("--every", type=int, default=1, show_default=True, help="Use every so many-th picture.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures, kept up to date.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the frontier: .png, .svg or .pdf.")
-@click.option("--read", type=click.Path(path_type=Path), help="Show what an earlier --json wrote instead.")
+@click.option(
+    "--read",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Show what an earlier --json wrote instead; several are put together.",
+)
 def command(
     folders: tuple[Path, ...],
     models: str,
@@ -32,7 +37,7 @@ def command(
     every: int,
     json_file: Path | None,
     plot: Path | None,
-    read: Path | None,
+    read: tuple[Path, ...],
 ) -> None:
     """What presets and step rules gain over plain, and what they cost against the published scheme.
 
@@ -49,17 +54,13 @@ def command(
         suffix_of,
     )
     from hcd.cli.progress import solve_progress
-    from hcd.errors import UsageError
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
     from hcd.solver import RULES
 
     suffix = None if plot is None else suffix_of(plot)
-    if read is not None:
-        try:
-            report = SolverReport.from_json(json.loads(read.read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{read}: cannot be read as a report ({error}); give a file that --json wrote") from error
+    if read:
+        report = SolverReport.joined([_read(path) for path in read])
     else:
         names = _split(presets) + [
             name
@@ -92,6 +93,16 @@ def command(
         click.echo(f"Error: {failure}", err=True)
     if report.failed:
         raise click.exceptions.Exit(1)
+
+
+def _read(path: Path) -> SolverReport:
+    from hcd.bench import SolverReport
+    from hcd.errors import UsageError
+
+    try:
+        return SolverReport.from_json(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as a report ({error}); give a file that --json wrote") from error
 
 
 def _split(text: str) -> list[str]:
