@@ -56,17 +56,12 @@ def command(
     from hcd.cli.progress import solve_progress
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
-    from hcd.solver import RULES
 
     suffix = None if plot is None else suffix_of(plot)
     if read:
         report = SolverReport.joined([_read(path) for path in read])
     else:
-        names = _split(presets) + [
-            name
-            for text in _split(rules)
-            for name in ([f"{rule}{text[3:]}" for rule in RULES] if text.startswith("all@") else [text])
-        ]
+        names = _split(presets) + [name for text in _split(rules) for name in _rules(text)]
         contestants = [parse_contestant(name) for name in names]
         loaded = [_load(text) for text in _split(models)]
         pictures = folder_pictures(folders, every=every) if folders else sample_pictures()
@@ -103,6 +98,17 @@ def _read(path: Path) -> SolverReport:
         return SolverReport.from_json(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a report ({error}); give a file that --json wrote") from error
+
+
+def _rules(text: str) -> list[str]:
+    """``RULE@N``, or one for every rule."""
+    from hcd.errors import UsageError
+    from hcd.solver import RULES
+
+    rule, at, count = text.partition("@")
+    if not at:
+        raise UsageError(f"rule '{text}': give its number of evaluations too, such as {text}@40")
+    return [f"{name}@{count}" for name in RULES] if rule == "all" else [text]
 
 
 def _split(text: str) -> list[str]:
