@@ -60,7 +60,7 @@ class Fidelity(Penalty):
 class FileSize(Penalty):
     """``weight`` times a smooth estimate of the bits that a lossless file spends on a sample.
 
-    The estimate is the mean of ``log2(1 + |r|)``, where ``r`` is what is left in gray levels once every sample is
+    The estimate is the mean of ``log2(1 + √(r² + ¼))``, where ``r`` is what is left in gray levels once every sample is
     predicted by the mean of its left and upper neighbors, which lossless formats do much alike.
 
     Args:

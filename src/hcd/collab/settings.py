@@ -48,7 +48,8 @@ class Settings:
         tolerance: stop a stage once three evaluations lowered its loss by less than this share.
         max_seconds: stop once this much time has passed.
         seed: of random starts and random rounding.
-        precision: of gradients, see :func:`hcd.nets.gradient_precision`; what is reported is always float32.
+        precision: of gradients, see :func:`hcd.nets.gradient_precision`, and so of what the loop sees: history and
+            ``target_psnr``. The figures of the result are always float32.
     """
 
     steps_hr: int = 0

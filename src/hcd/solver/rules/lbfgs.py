@@ -61,8 +61,8 @@ class LBFGS(StepRule):
     def __post_init__(self) -> None:
         if not (self.first_step > 0 and self.max_step > 0 and self.memory >= 1):
             raise UsageError("LBFGS: first_step and max_step must be greater than 0, memory at least 1")
-        if self.window is not None and not self.window >= 1:
-            raise UsageError(f"LBFGS: window {self.window}: must be at least 1, or None")
+        if self.window is not None and not (isinstance(self.window, int) and self.window >= 1):
+            raise UsageError(f"LBFGS: window {self.window}: must be a whole number of pixels, at least 1, or None")
 
     def init(self) -> _LBFGSState:
         return _LBFGSState()
