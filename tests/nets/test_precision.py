@@ -39,10 +39,10 @@ def far(result, expected):
     return float((result - expected).detach().norm() / expected.norm())
 
 
-@pytest.mark.parametrize("shape", [(9, 3), (3, 9), (3, 45)])
+@pytest.mark.parametrize(("shape", "growth"), [((9, 3), 32), ((3, 9), 32), ((3, 45), 32), ((3, 9), 3)])
 @pytest.mark.parametrize("size", [(24, 31), (1, 5)])
-def test_values_and_gradients_are_close(shape, size):
-    block = DenseBlock(*shape).requires_grad_(False)
+def test_values_and_gradients_are_close(shape, growth, size):
+    block = DenseBlock(*shape, growth=growth).requires_grad_(False)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     convs = [(conv.weight, conv.bias) for conv in block._convs()]

@@ -25,8 +25,10 @@ class InBfloat16(FrozenBlock):
     """
 
     def __init__(self, convs: Convs) -> None:
-        self._forward = [_prepare(weight, bias) for weight, bias in convs]
-        self._backward = [_prepare(convolution.turn(weight), None) for weight, _ in convs]
+        # What other convolutions read stays as it is laid out; the one that comes last in either direction may not.
+        turned = [convolution.turn(weight) for weight, _ in convs]
+        self._forward = [*(_Half(*conv) for conv in convs[:-1]), _prepare_last(*convs[-1])]
+        self._backward = [_prepare_last(turned[0], None), *(_Half(weight, None) for weight in turned[1:])]
 
     def room(self, x: Tensor) -> list[Tensor]:
         return signs.room(x, [conv.outputs for conv in self._forward[:-1]])
@@ -76,7 +78,7 @@ class _FewOutputs:
         return convolution.add_taps(torch.mm(self._taps, pixels.t()).float(), height, width, self._bias)
 
 
-def _prepare(weight: Tensor, bias: Tensor | None) -> _Half | _FewOutputs:
+def _prepare_last(weight: Tensor, bias: Tensor | None) -> _Half | _FewOutputs:
     return _FewOutputs(weight, bias) if len(weight) <= _FEW_OUTPUTS else _Half(weight, bias)
 
 
