@@ -127,25 +127,26 @@ def _print(report: SolverReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("", "gain dB", "/ paper", "worst dB", "evals", "s", "/ paper", "LR dB to plain", "worst", "receiver")
+    headings = ("", "dB", "/paper", "worst", "evals", "s", "/paper", "LR dB", "worst", "recv.")
     for model in dict.fromkeys(row.model for row in report.rows):
         pictures = len({row.picture for row in report.rows if row.model == model})
-        table = Table(*headings, box=SIMPLE_HEAD, title=f"{model}, {pictures} pictures, PSNR-Y over plain")
-        table.columns[0].no_wrap = True
+        table = Table(*headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"{model}, {pictures} pictures")
+        table.columns[0].overflow = "fold"
         for column in table.columns[1:]:
-            column.justify = "right"
+            column.no_wrap, column.justify = True, "right"
         for mean in report.means():
             if mean.model == model:
                 table.add_row(
                     mean.contestant,
-                    f"{mean.gain:+.3f}",
+                    f"{mean.gain:+.2f}",
                     f"{mean.of_baseline:.2f}",
-                    f"{mean.worst_gain:+.3f}",
-                    f"{mean.evaluations:.1f}",
+                    f"{mean.worst_gain:+.2f}",
+                    f"{mean.evaluations:.0f}",
                     f"{mean.seconds:.1f}",
                     f"{mean.of_baseline_seconds:.3f}",
                     f"{mean.lr_psnr:.1f}",
                     f"{mean.worst_lr_psnr:.1f}",
                     f"{mean.receiver_ratio:.2f}",
                 )
+        table.caption = "gain over plain (PSNR-Y); LR against plain LR (PSNR, RGB); receiver's time / plain"
         Console().print(table)
