@@ -1,4 +1,4 @@
-"""The frontier of gain and cost, drawn: a panel per model, a curve per step rule, a point per preset."""
+"""The frontier of gain and cost, drawn: a panel per model, a point per preset or rule."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FORMATS = ("png", "svg", "pdf")
 def draw_frontier(report: SolverReport, suffix: str) -> bytes:
     """A figure of gains over plain against seconds relative to those of the published scheme.
 
-    Presets are points, at the PSNR-Y of the decoded 8-bit files. Step rules are curves, at the PSNR over RGB that
-    their loop sees before rounding: they show how fast a rule descends.
+    Points are at the PSNR-Y of the decoded 8-bit files, filled for presets and open for rules. A curve for every rule
+    shows how it descends, at the PSNR over RGB that its loop sees, before rounding.
 
     Args:
         suffix: of the file, ``.png``, ``.svg`` or ``.pdf``.
@@ -39,26 +39,35 @@ def draw_frontier(report: SolverReport, suffix: str) -> bytes:
     if not models or any((model, BASELINE) not in means for model in models):
         raise UsageError(f"a frontier needs '{BASELINE}' among the presets, which the others are compared with")
     contestants = list(dict.fromkeys(row.contestant for row in report.rows))
-    rules = [name for name in contestants if "@" in name]
-    presets = [name for name in contestants if "@" not in name]
-    figure = Figure(figsize=(4.2 * len(models), 4.0), layout="constrained")
-    for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+    columns = min(2, len(models))
+    rows = -(-len(models) // columns)
+    figure = Figure(figsize=(4.8 * columns, 3.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    for axes, model in zip(panels, models, strict=False):
         unit = means[model, BASELINE].seconds
-        for index, rule in enumerate(rules):
+        for index, rule in enumerate(_longest(contestants)):
             points = _mean_curve(report, model, rule)
             if points:
                 axes.plot(
                     [seconds / unit for seconds, _ in points],
                     [gain for _, gain in points],
                     linestyle=_DASHES[index % len(_DASHES)],
-                    linewidth=1.3,
-                    label=f"{rule.partition('@')[0]} (before rounding)",
+                    linewidth=1.0,
+                    label=f"{rule.partition('@')[0]} in its loop",
                 )
-        for index, preset in enumerate(presets):
-            if (model, preset) in means and means[model, preset].evaluations:
-                mean = means[model, preset]
+        for index, name in enumerate(contestants):
+            if (model, name) in means and means[model, name].evaluations:
+                mean = means[model, name]
                 axes.plot(
-                    mean.seconds / unit, mean.gain, _MARKERS[index % len(_MARKERS)], color="black", label=preset, ms=7
+                    mean.seconds / unit,
+                    mean.gain,
+                    _MARKERS[index % len(_MARKERS)],
+                    color="black",
+                    markerfacecolor="none" if "@" in name else "black",
+                    label=name,
+                    markersize=6,
                 )
         axes.axhline(means[model, BASELINE].gain, color="gray", linewidth=0.8)
         axes.set_xscale("log")
@@ -70,6 +79,16 @@ def draw_frontier(report: SolverReport, suffix: str) -> bytes:
     data = io.BytesIO()
     figure.savefig(data, format=kind, dpi=130)
     return data.getvalue()
+
+
+def _longest(contestants: list[str]) -> list[str]:
+    """Of every rule, the contestant with the most evaluations."""
+    longest: dict[str, str] = {}
+    for name in contestants:
+        rule, at, count = name.partition("@")
+        if at and int(count) > int(longest.get(rule, "@0").partition("@")[2]):
+            longest[rule] = name
+    return list(longest.values())
 
 
 def _mean_curve(report: SolverReport, model: str, contestant: str) -> list[tuple[float, float]]:
