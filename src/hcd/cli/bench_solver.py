@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,14 +140,18 @@ def _print(report: SolverReport) -> None:
                 table.add_row(
                     mean.contestant,
                     f"{mean.gain:+.2f}",
-                    f"{mean.of_baseline:.2f}",
+                    _or_dash(mean.of_baseline, ".2f"),
                     f"{mean.worst_gain:+.2f}",
                     f"{mean.evaluations:.0f}",
                     f"{mean.seconds:.1f}",
-                    f"{mean.of_baseline_seconds:.3f}",
+                    _or_dash(mean.of_baseline_seconds, ".3f"),
                     f"{mean.lr_psnr:.1f}",
                     f"{mean.worst_lr_psnr:.1f}",
                     f"{mean.receiver_ratio:.2f}",
                 )
         table.caption = "gain over plain (PSNR-Y); LR against plain LR (PSNR, RGB); receiver's time / plain"
         Console().print(table)
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
