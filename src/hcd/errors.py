@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class HcdError(Exception):
@@ -66,6 +69,17 @@ class TrainingError(HcdError, RuntimeError):
 def printable(text: str) -> str:
     """Text from outside for a message: control characters and bytes that are no text are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What has this name.
+
+    Raises:
+        UsageError: unknown; lists the known names and the nearest.
+    """
+    if name not in known:
+        raise UsageError(unknown_name(kind, name, known))
+    return known[name]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import hcd
-from hcd.bench import SolverReport, bench_solver, draw_frontier, folder_pictures, parse_contestant, sample_pictures
+from hcd.bench import (
+    SolverReport,
+    bench_solver,
+    draw_frontier,
+    figure_kind,
+    folder_pictures,
+    parse_contestant,
+    sample_pictures,
+)
 from hcd.cli.main import main
-from hcd.errors import OutputError, UsageError
+from hcd.errors import UsageError
 from hcd.evaluate import json_text
 from hcd.image import read_picture
 from hcd.solver import RULES
@@ -157,16 +166,16 @@ class TestFigure:
 
     @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
     def test_kinds(self, report, suffix, magic):
-        assert draw_frontier(report, suffix).startswith(magic)
+        assert draw_frontier(report, figure_kind(Path(f"f{suffix}"))).startswith(magic)
 
     def test_other_kinds_are_refused(self, report):
-        with pytest.raises(OutputError, match=r"\.gif"):
-            draw_frontier(report, ".gif")
+        with pytest.raises(UsageError, match=r"f\.gif"):
+            figure_kind(Path("f.gif"))
 
     def test_needs_the_published_scheme(self, report):
         rows = tuple(row for row in report.rows if row.contestant != "paper")
         with pytest.raises(UsageError, match="paper"):
-            draw_frontier(SolverReport(rows=rows), ".png")
+            draw_frontier(SolverReport(rows=rows), "png")
 
 
 class TestCommand:
@@ -205,7 +214,15 @@ class TestCommand:
         assert "broken.png" in shown.output
 
     @pytest.mark.parametrize(
-        "arguments", [("nowhere",), ("--read", "nowhere.json"), ("--rules", "best"), ("--crop", "0")]
+        "arguments",
+        [
+            ("nowhere",),
+            ("--read", "nowhere.json"),
+            ("--rules", "best"),
+            ("--plot", "f.gif"),
+            ("--plot", "f.png", "--presets", "fast"),
+            ("--crop", "0"),
+        ],
     )
     def test_wrong_usage(self, arguments):
         assert self.run(*arguments).exit_code == 2

@@ -143,11 +143,11 @@ class TestFitting:
     def test_a_limit_counts_what_the_process_holds(self, model, hr, monkeypatch):
         monkeypatch.setattr(memory, "_resident", lambda: 7 * GIB)
         assert memory._spare(hr.device, 8 * GIB) == GIB
-        monkeypatch.setattr(memory, "_available", lambda: 4 * GIB)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 4 * GIB)
         assert memory._spare(hr.device, None) == 3 * GIB
 
     def test_the_system_is_asked(self):
-        assert 50 * MIB < memory._resident() < memory._available() + memory._resident()
+        assert 50 * MIB < memory._resident() < memory.available_bytes() + memory._resident()
         before = memory._resident()
         ballast = torch.ones(2**26)
         assert memory._resident() - before > 0.9 * ballast.nbytes
@@ -155,7 +155,7 @@ class TestFitting:
     def test_a_system_that_says_nothing(self, monkeypatch):
         monkeypatch.setattr(memory.Path, "read_text", lambda *_: (_ for _ in ()).throw(FileNotFoundError()))
         assert memory._resident() == GIB // 2
-        assert memory._available() > 2**28
+        assert memory.available_bytes() > 2**28
 
     def test_freed_memory_does_not_count(self):
         if sys.platform != "linux":

@@ -1,11 +1,12 @@
 """What gradient evaluations, solvers and receivers cost on this machine, against plain implementations."""
 
 from hcd.bench.evaluation import EvaluationBenchmark, EvaluationReport, EvaluationRow, bench_evaluation, parse_size
-from hcd.bench.frontier import draw_frontier, suffix_of
+from hcd.bench.frontier import draw_frontier, figure_kind
 from hcd.bench.pictures import BenchPicture, folder_pictures, sample_pictures
-from hcd.bench.solver import Contestant, SolverMean, SolverReport, SolverRow, bench_solver, parse_contestant
+from hcd.bench.solver import BASELINE, Contestant, SolverMean, SolverReport, SolverRow, bench_solver, parse_contestant
 
 __all__ = [
+    "BASELINE",
     "BenchPicture",
     "Contestant",
     "EvaluationBenchmark",
@@ -17,9 +18,9 @@ __all__ = [
     "bench_evaluation",
     "bench_solver",
     "draw_frontier",
+    "figure_kind",
     "folder_pictures",
     "parse_contestant",
     "parse_size",
     "sample_pictures",
-    "suffix_of",
 ]

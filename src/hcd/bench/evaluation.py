@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hcd.bench import machine
 from hcd.bench.transcription import Transcription
 from hcd.collab import fit_solving, fit_upscaling
+from hcd.collab.memory import available_bytes
 from hcd.collab.objective import Reconstruction
 from hcd.errors import UsageError
 from hcd.nets import IRN
@@ -216,7 +217,7 @@ def bench_evaluation(
         density = 0.0  # bytes per pixel of the transcription, from the size before
         precisions = [p for p in settings.precisions if stage != "upscale" and (p == "float32" or has_bfloat16())]
         for height, width in settings.sizes:
-            plain = settings.plain and density * height * width < _SHARE * machine.available_bytes()
+            plain = settings.plain and density * height * width < _SHARE * available_bytes()
             ways = [*(precisions or ["float32"]), *([_PLAIN] if plain else [])]
             times, alone, operations = _apart(_time, settings, stage, height, width, ways)
             peaks = {way: _apart(_peak, settings, stage, height, width, way) for way in ways}

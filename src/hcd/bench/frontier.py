@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 from statistics import fmean
 
 from hcd.bench.solver import BASELINE, SolverReport
-from hcd.errors import OutputError, UsageError
+from hcd.errors import MissingDependencyError, UsageError
 
 # Told apart without color too.
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -15,25 +16,20 @@ _MARKERS = "osD^vPX*"
 _FORMATS = ("png", "svg", "pdf")
 
 
-def draw_frontier(report: SolverReport, suffix: str) -> bytes:
+def draw_frontier(report: SolverReport, kind: str) -> bytes:
     """A figure of gains over plain against seconds relative to those of the published scheme.
 
     Points are at the PSNR-Y of the decoded 8-bit files, filled for presets and open for rules. A curve for every rule
     shows how it descends, at the PSNR over RGB that its loop sees, before rounding.
 
     Args:
-        suffix: of the file, ``.png``, ``.svg`` or ``.pdf``.
+        kind: of the file, from :func:`figure_kind`.
 
     Raises:
-        UsageError: another suffix, a report without the published scheme, or matplotlib is not installed.
+        UsageError: a report without the published scheme.
     """
-    kind = suffix.lower().removeprefix(".")
-    if kind not in _FORMATS:
-        raise OutputError(f"figure '{suffix}': use .png, .svg or .pdf")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("drawing needs matplotlib; install it with: pip install 'hcd[plots]'") from error
+    from matplotlib.figure import Figure
+
     models = list(dict.fromkeys(row.model for row in report.rows))
     means = {(mean.model, mean.contestant): mean for mean in report.means()}
     if not models or any((model, BASELINE) not in means for model in models):
@@ -98,12 +94,16 @@ def _mean_curve(report: SolverReport, model: str, contestant: str) -> list[tuple
     return [(fmean(curve[k][1] for curve in curves), fmean(curve[k][2] for curve in curves)) for k in range(length)]
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix of a figure's file, checked before the work.
+def figure_kind(path: Path) -> str:
+    """``png``, ``svg`` or ``pdf`` for a figure's file; to be asked before the work.
 
     Raises:
-        OutputError: no format that can be drawn.
+        UsageError: no format that can be drawn.
+        MissingDependencyError: matplotlib is not installed.
     """
-    if path.suffix.lower().removeprefix(".") not in _FORMATS:
-        raise OutputError(f"{path}: a figure is .png, .svg or .pdf")
-    return path.suffix
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _FORMATS:
+        raise UsageError(f"{path}: a figure is .png, .svg or .pdf")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(f"{path}: drawing needs matplotlib; pip install 'hcd[plots]'")
+    return kind

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hcd.errors import UsageError
+from hcd.errors import MissingDependencyError, UsageError
 from hcd.image import list_pictures, read_picture
 
 # Names and the top left corner of the 256×256 part.
@@ -47,12 +47,14 @@ def sample_pictures() -> list[BenchPicture]:
     """256×256 parts of three photographs.
 
     Raises:
-        UsageError: scikit-image is not installed.
+        MissingDependencyError: scikit-image is not installed.
     """
     try:
         from skimage import data
     except ImportError as error:
-        raise UsageError("no folder given, and the photographs to use instead need: pip install 'hcd[demo]'") from error
+        raise MissingDependencyError(
+            "no folder given, and the photographs to use instead need scikit-image; pip install 'hcd[demo]'"
+        ) from error
 
     def read(name: str) -> Tensor:
         top, left = _PHOTOGRAPHS[name]

@@ -46,24 +46,28 @@ def command(
     gains are those of the decoded 8-bit files. Seconds depend on the machine; what carries over is their ratio.
     """
     from hcd.bench import (
+        BASELINE,
         SolverReport,
         bench_solver,
         draw_frontier,
+        figure_kind,
         folder_pictures,
         parse_contestant,
         sample_pictures,
-        suffix_of,
     )
     from hcd.cli.progress import solve_progress
+    from hcd.errors import UsageError
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
 
-    suffix = None if plot is None else suffix_of(plot)
+    figure = None if plot is None else figure_kind(plot)
     if read:
         report = SolverReport.joined([_read(path) for path in read])
     else:
         names = _split(presets) + [name for text in _split(rules) for name in _rules(text)]
         contestants = [parse_contestant(name) for name in names]
+        if plot is not None and BASELINE not in names:
+            raise UsageError(f"--plot: compares with '{BASELINE}', which --presets leaves out; add it")
         loaded = [_load(text) for text in _split(models)]
         pictures = folder_pictures(folders, every=every) if folders else sample_pictures()
         with solve_progress(len(loaded) * len(contestants) * len(pictures)) as progress:
@@ -83,8 +87,8 @@ def command(
         if json_file is not None:
             write_atomically(json_file, json_text(report.as_json()).encode())
     _print(report)
-    if plot is not None and suffix is not None:
-        write_atomically(plot, draw_frontier(report, suffix))
+    if plot is not None and figure is not None:
+        write_atomically(plot, draw_frontier(report, figure))
     for failure in report.failed:
         click.echo(f"Error: {failure}", err=True)
     if report.failed:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hcd.cli.limits import max_pixels_option
 from hcd.cli.options import (
     given,
     json_flag,
     load_model,
+    max_pixels_option,
     memory_option,
     model_options,
     out_option,

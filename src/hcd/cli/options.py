@@ -119,6 +119,15 @@ def memory_option(command: F) -> F:
     )(command)
 
 
+def max_pixels_option(command: F) -> F:
+    """``--max-pixels``, of the picture that is read and of the one that is rebuilt; None for the default."""
+    return click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        help="Refuse larger pictures: before decoding, and whatever an LR file claims. Default: 178956970.",
+    )(command)
+
+
 def duration_option(name: str, *, help: str, required: bool = False) -> Callable[[F], F]:
     """A time in seconds, written with or without a unit."""
     return click.option(name, type=_Duration(), help=help, required=required)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from hcd.cli.limits import max_pixels_option
-from hcd.cli.options import json_flag, memory_option, model_options, out_option, path_argument
+from hcd.cli.options import json_flag, max_pixels_option, memory_option, model_options, out_option, path_argument
 
 
 @click.command("upscale", short_help="Rebuild the large pictures.")

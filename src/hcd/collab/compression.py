@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from hcd.collab.penalties import Penalty
 from hcd.collab.rounding import Rounding
 from hcd.errors import UsageError
 from hcd.image import Codec
-from hcd.ops import quantize
+from hcd.ops import quantize, straight_through
 
 _BLOCK = 8
 
@@ -46,7 +46,7 @@ class Compression(Rounding):
     def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
         if not _is_plain_jpeg(self.codec):
             # An encoder would make a picture of what is no number.
-            return _replaced(lr, self.stored(lr)) if lr.isfinite().all() else lr
+            return straight_through(lr, self.stored) if lr.isfinite().all() else lr
         blocks = _Blocks(lr, self.codec.quality)
         coefficients = blocks.coefficients(lr)
         whole = coefficients.detach().round()
@@ -100,27 +100,6 @@ def _is_plain_jpeg(codec: Codec) -> bool:
     return codec.format == "jpeg" and codec.subsampling == "4:4:4"
 
 
-class _Replaced(torch.autograd.Function):
-    """The second tensor forward; gradients and directions are those of the first."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        return None if tangents[0] is None else tangents[0].clone()
-
-
-def _replaced(x: Tensor, value: Tensor) -> Tensor:
-    result: Tensor = _Replaced.apply(x, value)  # type: ignore[no-untyped-call]
-    return result
-
-
 class _Blocks:
     """The blocks of JPEGs of one quality and of one size: RGB pictures ↔ DCT coefficients of luma and color.
 
@@ -139,7 +118,7 @@ class _Blocks:
         padded = F.pad(rgb, (0, -self._width % _BLOCK, 0, -self._height % _BLOCK), mode="replicate")
         luma = torch.einsum("ij,njhw->nihw", self._to_luma, 255 * padded) - self._middle
         # Encoders take luma and colors in whole levels.
-        luma = _replaced(luma, luma.detach().round())
+        luma = straight_through(luma, torch.round)
         count, channels, height, width = luma.shape
         grid = (count, channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
         blocks = luma.reshape(grid).transpose(3, 4)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hcd.errors import UsageError
+from hcd.ops import GRAY_LEVEL
 from hcd.solver import Point, StepRule, Stopped
 
-_LEVEL = 1 / 255
 # Where no curvature is known yet, it is taken to be so large that this share of the pixels would gain, and a little
 # less, so that pixels gain where none has a larger slope.
 _FIRST_SHARE, _LESS = 0.02, 0.999
@@ -52,7 +52,7 @@ class LevelFlips(StepRule):
         if state is None:
             slopes = _slopes(point).flatten()
             gaining = slopes.kthvalue(max(1, round((1 - _FIRST_SHARE) * len(slopes)))).values
-            state = _FlipState(base=point, share=self.share, curvature=_LESS * 2 * float(gaining) / _LEVEL)
+            state = _FlipState(base=point, share=self.share, curvature=_LESS * 2 * float(gaining) / GRAY_LEVEL)
             return _flipped(state), state
         base = state.base
         move, change = point.x - base.x, point.gradient - base.gradient
@@ -68,12 +68,12 @@ class LevelFlips(StepRule):
 
 def _flipped(state: _FlipState) -> Tensor:
     x = state.base.x
-    gain = _slopes(state.base) - 0.5 * state.curvature * _LEVEL
+    gain = _slopes(state.base) - 0.5 * state.curvature * GRAY_LEVEL
     count = int(state.share * int((gain > 0).sum()))
     if count == 0:
         raise Stopped
     threshold = gain.flatten().topk(count).values[-1]
-    return torch.where(gain >= threshold, x - _LEVEL * state.base.gradient.sign(), x)
+    return torch.where(gain >= threshold, x - GRAY_LEVEL * state.base.gradient.sign(), x)
 
 
 def _slopes(point: Point) -> Tensor:

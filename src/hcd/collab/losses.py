@@ -10,7 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from hcd.errors import UsageError, unknown_name
+from hcd.errors import UsageError, named, unknown_name
 from hcd.metrics import ssim_map
 from hcd.ops import rgb_to_y
 
@@ -133,6 +133,4 @@ def get_loss(name: str) -> Loss:
     Raises:
         UsageError: unknown name; lists the known ones.
     """
-    if name not in LOSSES:
-        raise UsageError(unknown_name("loss", name, LOSSES))
-    return LOSSES[name]
+    return named("loss", name, LOSSES)

@@ -168,7 +168,7 @@ def _bytes_per_pixel(work: Work, hr: Tensor, model: Rescaler) -> float:
         piece = hr.new_empty(()).expand(1, 3, side, side)
         try:
             size = _bytes_at_once(work, piece, model)
-        except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        except (RuntimeError, ValueError, TypeError):
             # A model of somebody else's, whose code asks for contents.
             size = _bytes_at_once(work, piece, model, device=hr.device)
         counted[work] = size / side**2
@@ -198,7 +198,7 @@ def _spare(device: torch.device, memory: int | None) -> float:
         free, _ = torch.cuda.mem_get_info(device)
         return _SHARE * free if memory is None else memory - torch.cuda.memory_allocated(device)
     _give_back()
-    return _SHARE * _available() if memory is None else memory - _resident()
+    return _SHARE * available_bytes() if memory is None else memory - _resident()
 
 
 def _give_back() -> None:
@@ -207,8 +207,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _available() -> int:
-    """Bytes that the system could give; half of all where it does not say."""
+def available_bytes() -> int:
+    """Memory that the system could give; half of all where it does not say."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hcd.collab.losses import Loss, SquaredError
-from hcd.ops import quantize
+from hcd.ops import GRAY_LEVEL, quantize
 from hcd.rescaler import Rescaler, TiledRescaler
 from hcd.tiling import Tile
 
@@ -72,7 +72,7 @@ class Reconstruction:
                 meter.read(hr_hat, hr, self.loss)
             return self.loss.total(hr_hat, hr)
 
-        return self.sign * self._over_picture(lr, of_part) / self._pixels
+        return self.sign * self._over_picture(lr, of_part) / self.pixels
 
     @torch.no_grad()
     def of_file(self, lr: Tensor) -> Meter:
@@ -106,7 +106,7 @@ class Reconstruction:
 
         with torch.no_grad():
             if isinstance(self.model, TiledRescaler):
-                step = _LEVEL / max(float(direction.abs().max()), 1e-12)
+                step = GRAY_LEVEL / max(float(direction.abs().max()), 1e-12)
                 along = (restore(x + step * direction) - restore(x - step * direction)) / (2 * step)
             else:
                 # PyTorch's own rules for forward mode are written in what it has deprecated.
@@ -117,13 +117,14 @@ class Reconstruction:
             variable = x.detach().requires_grad_()
             hr_hat = restore(variable)
             ends = hr_hat.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.loss.total(ends, self.hr) / self._pixels, ends, create_graph=True)
+            (slope,) = torch.autograd.grad(self.loss.total(ends, self.hr) / self.pixels, ends, create_graph=True)
             (bent,) = torch.autograd.grad(slope, ends, along.detach())
             (product,) = torch.autograd.grad(hr_hat, variable, bent)
         return self.sign * product
 
     @property
-    def _pixels(self) -> int:
+    def pixels(self) -> int:
+        """Of the original, which sums over it are divided by."""
         return self.hr.shape[-2] * self.hr.shape[-1]
 
     @property
@@ -144,6 +145,3 @@ class Reconstruction:
             return function(hr_hat[..., : hr.shape[-2], : hr.shape[-1]], hr)
 
         return self.model.sum_over_tiles(of_core, lr)
-
-
-_LEVEL = 1 / 255

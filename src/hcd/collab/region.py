@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hcd.ops import project_ball, project_mean_ball, quantize
+from hcd.ops import GRAY_LEVEL, project_ball, project_mean_ball, quantize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Region:
         """Lowest and highest value of every element, where ball and box are nothing but these."""
         if self.norm != "linf" and math.isfinite(self.epsilon):
             return None
-        epsilon = self.epsilon if self.over == "tensor" else self.epsilon * _LEVEL
+        epsilon = self.epsilon if self.over == "tensor" else self.epsilon * GRAY_LEVEL
         low, high = (torch.as_tensor(bound).to(self.center) for bound in (self.low, self.high))
         return (self.center - epsilon).maximum(low), (self.center + epsilon).minimum(high)
 
@@ -62,7 +62,7 @@ class Region:
     def _in_ball(self, perturbation: Tensor) -> Tensor:
         if self.over == "tensor":
             return project_ball(perturbation, self.norm, self.epsilon)
-        return project_mean_ball(perturbation, self.norm, self.epsilon * _LEVEL, self.over)
+        return project_mean_ball(perturbation, self.norm, self.epsilon * GRAY_LEVEL, self.over)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +116,6 @@ def faithful(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
         x = anchor + 0.98 * (x - anchor)
         rounded = quantize(x)
     return rounded
-
-
-_LEVEL = 1 / 255
 
 
 def _rms(x: Tensor) -> float:

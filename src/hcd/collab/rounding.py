@@ -10,8 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from hcd.errors import UsageError, unknown_name
-from hcd.ops import quantize
+from hcd.errors import UsageError, named
+from hcd.ops import quantize, straight_through
 
 _LEVELS = 255
 
@@ -105,14 +105,18 @@ class GumbelRounding(Rounding):
 
     def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
         temperature = self.warmest * (self.coldest / self.warmest) ** share
-        levels = lr.detach().clamp(0, 1) * _LEVELS
-        # There is no level above the highest one that it could be drawn to.
-        below = levels.floor().clamp(max=_LEVELS - 1)
-        up = (levels - below).clamp(1e-4, 1 - 1e-4)
-        logits = torch.stack([-torch.atanh(up), -torch.atanh(1 - up)]) / temperature
-        uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-6, 1 - 1e-6)
-        weights = torch.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=0)
-        return lr + ((below + weights[1]) / _LEVELS - lr).detach()
+        return straight_through(lr, lambda x: _mixed(x, temperature, generator))
+
+
+def _mixed(lr: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    levels = lr.clamp(0, 1) * _LEVELS
+    # There is no level above the highest one that it could be drawn to.
+    below = levels.floor().clamp(max=_LEVELS - 1)
+    up = (levels - below).clamp(1e-4, 1 - 1e-4)
+    logits = torch.stack([-torch.atanh(up), -torch.atanh(1 - up)]) / temperature
+    uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-6, 1 - 1e-6)
+    weights = torch.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=0)
+    return (below + weights[1]) / _LEVELS
 
 
 ROUNDINGS: dict[str, Rounding] = {
@@ -130,6 +134,4 @@ def get_rounding(name: str) -> Rounding:
     Raises:
         UsageError: unknown name; lists the known ones.
     """
-    if name not in ROUNDINGS:
-        raise UsageError(unknown_name("rounding", name, ROUNDINGS))
-    return ROUNDINGS[name]
+    return named("rounding", name, ROUNDINGS)

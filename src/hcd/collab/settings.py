@@ -79,8 +79,9 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
     def steps(self, stage: str) -> int:
-        """Evaluations of a stage."""
-        return {"hr": self.steps_hr, "lr": self.steps_lr, "both": self.steps_both}[stage]
+        """Evaluations of a stage, or of the ``finish``."""
+        steps = {"hr": self.steps_hr, "lr": self.steps_lr, "both": self.steps_both, "finish": self.steps_finish}
+        return steps[stage]
 
     @property
     def evaluations(self) -> int:

@@ -203,11 +203,15 @@ class _Picture:
 
     def _finished(self, judged: _Judged) -> _Judged:
         """Single levels flipped on the rounded LR picture; what was given where that wins nothing."""
-        steps = self._settings.steps_finish
-        if not steps or self._run.should_stop():
+        if not self._settings.steps_finish or self._run.should_stop():
             return judged
         region = Region(center=judged.lr, norm="linf", epsilon=math.inf, low=self._low, high=self._high)
-        solution = self._descend("finish", lambda lr: lr, judged.lr, region, rule=LevelFlips())
+
+        def to_lr(lr: Tensor) -> Tensor:
+            # As at the end of a stage: whole levels stay, and a lossy codec does what it does.
+            return self._settings.rounding.stand_in(lr, 1.0, self._generator)
+
+        solution = self._descend("finish", to_lr, judged.lr, region, rule=LevelFlips())
         flipped = _different(solution.x, solution.candidate, judged.lr)
         contenders = [judged, *(self._judge(replace(judged.samples, lr=lr)) for lr in flipped)]
         return min(contenders, key=_cost)
@@ -223,7 +227,6 @@ class _Picture:
         rule: StepRule | None = None,
     ) -> Solution:
         settings = self._settings
-        steps = settings.steps_finish if stage == "finish" else settings.steps(stage)
         meter = Meter()
 
         def value(sample: Tensor) -> Tensor:
@@ -251,7 +254,7 @@ class _Picture:
             start,
             rule=rule or settings.rule,
             project=region.project,
-            evaluations=steps,
+            evaluations=settings.steps(stage),
             keep="best" if stage == "finish" else settings.keep,
             on_evaluation=record,
             curvature=lambda x, direction: self._objective.curvature(to_lr, x, direction),
@@ -298,7 +301,9 @@ class _Picture:
 
         A candidate that is better in 8 bits than the best evaluated sample is unrounded needs no comparison.
         """
-        if self._settings.keep == "last" or candidate is None:
+        if candidate is None:
+            return self._judged_plain()
+        if self._settings.keep == "last":
             return self._judge(samples)
         judged = self._judge(candidate)
         reached = [entry.loss for entry in self._run.history if entry.picture == self._index]
@@ -316,7 +321,7 @@ class _Picture:
         return self._weighed(lr, samples, meter, penalty=float(sum(penalty(stored) for penalty in self._penalties)))
 
     def _weighed(self, lr: Tensor, samples: _Samples, meter: Meter, *, penalty: float) -> _Judged:
-        loss = meter.file_loss / (self._hr.shape[-2] * self._hr.shape[-1])
+        loss = meter.file_loss / self._objective.pixels
         psnr = self._objective.psnr(meter.file_squares)
         return _Judged(lr=lr, samples=samples, loss=loss, cost=self._sign * loss + penalty, psnr=psnr)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from hcd.errors import OutputError, UsageError, unknown_name
+from hcd.errors import OutputError, UsageError, named
 from hcd.image.carry import exif_with
 from hcd.image.deep import encode_png16, need_vips
 from hcd.image.picture import Picture
@@ -69,9 +69,7 @@ def kind_of(suffix: str) -> str:
     Raises:
         UsageError: unknown suffix.
     """
-    if suffix not in KINDS:
-        raise UsageError(unknown_name("picture suffix", suffix, KINDS))
-    return KINDS[suffix]
+    return named("picture suffix", suffix, KINDS)
 
 
 def check_depth(depth: int, target: PurePath) -> None:

@@ -38,14 +38,14 @@ class FrozenCoupling:
     def run(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` → the same, differentiable once."""
         if x.requires_grad and torch.is_grad_enabled():
-            result: Tensor = _Forward.apply(x, self)  # type: ignore[no-untyped-call]
+            result: Tensor = _Coupled.apply(x, self, False)  # type: ignore[no-untyped-call]
             return result
         return self.forward(x)[0]
 
     def run_inverse(self, y: Tensor) -> Tensor:
         """Undoes ``run``."""
         if y.requires_grad and torch.is_grad_enabled():
-            result: Tensor = _Inverse.apply(y, self)  # type: ignore[no-untyped-call]
+            result: Tensor = _Coupled.apply(y, self, True)  # type: ignore[no-untyped-call]
             return result
         return self.inverse(y)[0]
 
@@ -123,44 +123,24 @@ def _by_block(gradient: Tensor, log_scale: Tensor) -> Tensor:
 
 
 class _Coupled(torch.autograd.Function):
-    """What both directions share: packing lists of tensors for autograd."""
+    """A coupling's place in autograd, in either direction."""
 
     @staticmethod
-    def keep(ctx: Any, coupling: FrozenCoupling, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> None:
-        ctx.coupling, ctx.lengths = coupling, [len(part) for part in kept]
+    def forward(ctx: Any, start: Tensor, coupling: FrozenCoupling, inverse: bool) -> Tensor:
+        kept = coupling.room(start)
+        end, log_scale = (coupling.inverse if inverse else coupling.forward)(start, kept)
+        ctx.gradient = coupling.inverse_gradient if inverse else coupling.forward_gradient
+        ctx.lengths = [len(part) for part in kept]
+        # Either direction's gradient is computed from the side of the HR picture.
+        x = end if inverse else start
         ctx.save_for_backward(x, log_scale, *(tensor for part in kept for tensor in part))
+        return end
 
     @staticmethod
-    def kept(ctx: Any) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         # Unpacked once, which is all that checkpointing around this allows.
         x, log_scale, *flat = ctx.saved_tensors
         tensors = iter(flat)
-        return x, log_scale, [[next(tensors) for _ in range(length)] for length in ctx.lengths]
-
-
-class _Forward(_Coupled):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, coupling: FrozenCoupling) -> Tensor:
-        kept = coupling.room(x)
-        y, log_scale = coupling.forward(x, kept)
-        _Coupled.keep(ctx, coupling, x, log_scale, kept)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return ctx.coupling.forward_gradient(gradient, *_Coupled.kept(ctx)), None
-
-
-class _Inverse(_Coupled):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, coupling: FrozenCoupling) -> Tensor:
-        kept = coupling.room(y)
-        x, log_scale = coupling.inverse(y, kept)
-        _Coupled.keep(ctx, coupling, x, log_scale, kept)
-        return x
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return ctx.coupling.inverse_gradient(gradient, *_Coupled.kept(ctx)), None
+        kept = [[next(tensors) for _ in range(length)] for length in ctx.lengths]
+        return ctx.gradient(gradient, x, log_scale, kept), None, None

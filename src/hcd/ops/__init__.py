@@ -5,10 +5,11 @@ from hcd.ops.color import rgb_to_y
 from hcd.ops.noise import gaussian_field
 from hcd.ops.pad import pad_to_multiple
 from hcd.ops.resize import resize_bicubic
-from hcd.ops.rounding import quantize
+from hcd.ops.rounding import GRAY_LEVEL, quantize, straight_through
 
 __all__ = [
     "BALL_GROUPS",
+    "GRAY_LEVEL",
     "NORMS",
     "ball_norm",
     "gaussian_field",
@@ -19,4 +20,5 @@ __all__ = [
     "quantize",
     "resize_bicubic",
     "rgb_to_y",
+    "straight_through",
 ]

@@ -68,5 +68,4 @@ def _lost_and_bits(plain: Tensor, objective: Reconstruction, codec: Codec, alpha
     """The loss per pixel of what is restored from a file of the plain LR picture, and its bits per LR pixel."""
     decoded, size = codec.roundtrip(plain, alpha)
     meter = objective.of_file(decoded)
-    pixels = plain.shape[-2] * plain.shape[-1]
-    return meter.file_loss / (objective.hr.shape[-2] * objective.hr.shape[-1]), 8 * size / pixels
+    return meter.file_loss / objective.pixels, 8 * size / (plain.shape[-2] * plain.shape[-1])

@@ -117,9 +117,11 @@ def _kept(pairs: _Pairs, inverses: list[Tensor]) -> tuple[_Pairs, list[Tensor]]:
 def _inverse_curvature(move: Tensor, change: Tensor, window: int | None) -> Tensor:
     """One over the product of move and change; 0 where their curvature is not positive."""
     product = inner(move, change, window)
-    positive = _is_positive(product, inner(move, move, window), inner(change, change, window))
     # What is next to nothing has an inverse that is no number.
-    return torch.where(positive & (product > 1e-30), 1 / product, torch.zeros_like(product))
+    positive = product > 1e-30
+    if window is None:
+        positive &= _is_positive(product, inner(move, move, None), inner(change, change, None))
+    return torch.where(positive, 1 / product, torch.zeros_like(product))
 
 
 def _first_scale(move: Tensor, change: Tensor, inverse: Tensor, window: int | None) -> Tensor:

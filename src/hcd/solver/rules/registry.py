@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hcd.errors import UsageError, unknown_name
+from hcd.errors import named
 from hcd.solver.rules.adam import Adam
 from hcd.solver.rules.base import StepRule
 from hcd.solver.rules.conjugate import ConjugateGradient
@@ -30,6 +30,4 @@ def get_rule(name: str) -> StepRule:
     Raises:
         UsageError: unknown name.
     """
-    if name not in RULES:
-        raise UsageError(unknown_name("step rule", name, RULES))
-    return RULES[name]
+    return named("step rule", name, RULES)
