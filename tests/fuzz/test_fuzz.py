@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.memory import peak, start_peak
+from tests.fuzz.memory import start_peak
 from tests.fuzz.mutate import CHANGES, samples, spoiled
 from tests.fuzz.send import send
+
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +44,36 @@ def test_whole_files_are_all_read_and_none_is_lost(folder):
     assert rebuilt >= 12
 
 
-def test_memory_of_one_input_is_seen(folder, monkeypatch):
+# In a process of its own: what the allocator and other threads of this one hold back is no part of the question.
+_TAKE_AND_GIVE_BACK = """
+import mmap
+from tests.fuzz.memory import peak, start_peak
+if start_peak():
+    before = peak()
+    with mmap.mmap(-1, 2**26) as taken:
+        for _ in range(64):
+            taken.write(bytes(2**20))
+    while_taken = peak()
+    start_peak()
+    print(while_taken - before, peak() - before)
+"""
+
+
+def test_memory_of_one_input_is_seen():
     """Guards the guard: what was taken and given back counts, what was taken before it does not."""
+    run = subprocess.run(
+        [sys.executable, "-c", _TAKE_AND_GIVE_BACK], capture_output=True, text=True, check=True, cwd=_ROOT
+    )
+    if not run.stdout:
+        pytest.skip("this system does not count peaks anew")
+    taken, left = map(int, run.stdout.split())
+    assert taken >= 2**26
+    assert left < 2**25
+
+
+def test_memory_above_the_limit_is_a_finding(folder, monkeypatch):
     if not start_peak():
         pytest.skip("this system does not count peaks anew")
-    before = peak()
-    taken = bytearray(b"x" * 2**26)
-    del taken
-    assert peak() >= before + 2**25
-    assert start_peak()
-    assert peak() < before + 2**25
     path = folder / "whole.png"
     path.write_bytes(samples()[0].data)
     monkeypatch.setattr("tests.fuzz.send.peak", lambda: 2**36 + 1)
