@@ -22,6 +22,7 @@ FLOORS = [
     {"zoo", "collab"},
     {"pipeline"},
     {"train", "evaluate", "bench"},
+    {"report"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -20,6 +20,7 @@ _COMMANDS = (
     "downscale",
     "evaluate",
     "models",
+    "reproduce",
     "train",
     "upscale",
 )

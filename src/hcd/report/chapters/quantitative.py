@@ -1,0 +1,185 @@
+"""The main table: every set, model and preset, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from hcd.report.blocks import Block, Cell, Pair, Paragraph, Table
+from hcd.report.chapters.base import Chapter
+from hcd.report.jobs import Job, Solve
+from hcd.report.laboratory import Laboratory
+from hcd.report.ledger import Ledger, Number, Of
+from hcd.report.published import GAINS, HCD, PLAIN, network
+from hcd.report.store import Outcome
+from hcd.rescaler import BicubicRescaler, Rescaler
+
+_HEAD = (
+    "set, model",
+    "preset",
+    "pictures",
+    "PSNR-Y (dB)",
+    "gain over plain (dB, ± 95 %)",
+    "gain over paper (dB, ± 95 %)",
+    "smallest gain (dB)",
+    "SSIM-Y",
+    "PSNR-RGB (dB)",
+    "LR PSNR-Y (dB)",
+    "LR bytes / plain",
+)
+
+
+@final
+class Quantitative(Chapter):
+    slug = "quantitative"
+    title = "Every set, model and preset"
+    counterpart = "table 1"
+
+    def jobs(self, laboratory: Laboratory) -> Sequence[Job]:
+        return [
+            job
+            for dataset in laboratory.datasets
+            for model in _with_bicubic(laboratory.models)
+            for preset in _presets(laboratory, model, dataset)
+            for job in _jobs(laboratory, dataset, model, preset)
+        ]
+
+    def blocks(self, laboratory: Laboratory, ledger: Ledger) -> Sequence[Block]:
+        rows: list[Sequence[Cell]] = []
+        strong: set[int] = set()
+        for dataset in laboratory.datasets:
+            for model in _with_bicubic(laboratory.models):
+                strong.add(len(rows))
+                rows.extend(_rows(laboratory, ledger, dataset, model))
+        return [
+            Paragraph(
+                parts=[
+                    "Means over pictures, measured on the decoded 8-bit LR file; pictures are cut to a multiple of the "
+                    "scale, and a border of scale pixels is left out. Intervals are Student's, of the differences "
+                    "picture by picture. LR PSNR-Y compares the small picture with the rounded bicubic one: how much "
+                    "it looks like any thumbnail. Published figures are of networks with other weights, on the "
+                    "same sets."
+                ]
+            ),
+            Table(caption="Quantitative comparison", head=_HEAD, rows=rows, strong=frozenset(strong)),
+        ]
+
+
+def _with_bicubic(models: Sequence[Rescaler]) -> list[Rescaler]:
+    """The models, those of each scale after plain bicubic interpolation both ways."""
+    found: list[Rescaler] = []
+    for scale in dict.fromkeys(model.scale for model in models):
+        of_scale = [model for model in models if model.scale == scale]
+        if not any(isinstance(model, BicubicRescaler) for model in of_scale):
+            found.append(BicubicRescaler(scale).freeze())
+        found.extend(of_scale)
+    return found
+
+
+def _presets(laboratory: Laboratory, model: Rescaler, dataset: str) -> list[str]:
+    if isinstance(model, BicubicRescaler) and model.name not in {m.name for m in laboratory.models}:
+        return ["plain"]
+    presets = list(laboratory.config.presets)
+    if dataset in laboratory.config.best_sets and "best" not in presets:
+        presets.append("best")
+    return presets
+
+
+def _jobs(laboratory: Laboratory, dataset: str, model: Rescaler, preset: str) -> list[Solve]:
+    return [laboratory.solve(subject, model, preset) for subject in laboratory.of(dataset)]
+
+
+def _rows(laboratory: Laboratory, ledger: Ledger, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
+    found: dict[str, list[Outcome]] = {}
+    for preset in _presets(laboratory, model, dataset):
+        outcomes = laboratory.outcomes(_jobs(laboratory, dataset, model, preset))
+        if outcomes is None:
+            continue
+        found[preset] = outcomes
+        of = Of(chapter=Quantitative.slug, model=model.name, dataset=dataset, variant=preset)
+        for subject, outcome in zip(laboratory.of(dataset), outcomes, strict=True):
+            here = of.with_(picture=subject.name)
+            for figure, unit in _FIGURES:
+                ledger.add(here, figure, outcome[figure], unit)
+
+        def mean(figure: str, unit: str, form: str, of: Of = of, outcomes: Sequence[Outcome] = outcomes) -> Number:
+            return ledger.add_mean(of, figure, [outcome[figure] for outcome in outcomes], unit).shown(form)
+
+        gains: list[Cell] = []
+        for other in ("plain", "paper"):
+            if preset == other or other not in found:
+                gains.append("")
+                continue
+            differences = [a["psnr_y"] - b["psnr_y"] for a, b in zip(outcomes, found[other], strict=True)]
+            value, half = ledger.add_interval(of, f"gain_over_{other}", differences, "dB")
+            gains.append(Pair(first=value.shown("+.2f"), second=half.shown()))
+        smallest: Cell = ""
+        share: Cell = ""
+        if preset != "plain" and "plain" in found:
+            pairs = list(zip(outcomes, found["plain"], strict=True))
+            smallest = ledger.add(
+                of.with_(picture="smallest"), "gain_over_plain", min(a["psnr_y"] - b["psnr_y"] for a, b in pairs), "dB"
+            ).shown("+.2f")
+            share = ledger.add_mean(of, "lr_bytes_of_plain", [a["lr_bytes"] / b["lr_bytes"] for a, b in pairs]).shown(
+                ".3f"
+            )
+        yield (
+            f"{dataset}, {model.name}",
+            preset,
+            ledger.add(of.with_(picture="all"), "pictures", len(outcomes)).shown(".0f"),
+            mean("psnr_y", "dB", ".2f"),
+            *gains,
+            smallest,
+            mean("ssim_y", "", ".4f"),
+            mean("psnr_rgb", "dB", ".2f"),
+            mean("lr_psnr", "dB", ".2f"),
+            share,
+        )
+    yield from _published(ledger, dataset, model)
+
+
+_FIGURES = (
+    ("psnr_y", "dB"),
+    ("ssim_y", ""),
+    ("psnr_rgb", "dB"),
+    ("lr_psnr", "dB"),
+    ("lr_bytes", "bytes"),
+    ("grad_evals", ""),
+)
+
+
+def _published(ledger: Ledger, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
+    name = network(model.name)
+    plain = PLAIN.get((name, dataset))
+    if plain is not None:
+        of = Of(
+            chapter=Quantitative.slug,
+            model=name,
+            dataset=dataset,
+            picture="mean",
+            variant=f"published, plain: {plain.source}",
+        )
+        values = (
+            ledger.add(of, "psnr_y", plain.psnr_y, "dB").shown(),
+            ledger.add(of, "ssim_y", plain.ssim_y).shown(".4f"),
+        )
+        yield (f"{dataset}, {name}", "published, plain", "", values[0], "", "", "", values[1], "", "", "")
+    if name in GAINS:
+        of = Of(chapter=Quantitative.slug, model=name, picture="mean", variant=f"published, paper: {HCD}")
+        low, high = (
+            ledger.add(of.with_(dataset=f"{which} of all sets"), "gain_over_plain", value, "dB").shown("+.2f")
+            for which, value in zip(("smallest", "largest"), GAINS[name], strict=True)
+        )
+        yield (
+            f"{name}, all its sets",
+            "published, paper",
+            "",
+            "",
+            Pair(first=low, second=high, between=" to "),
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+        )

@@ -1,0 +1,169 @@
+"""What is measured for a report: jobs with a name by content, a cost and an outcome that can be kept."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from hcd.collab import Evaluation, get_settings
+from hcd.errors import ImageError
+from hcd.evaluate import benchmark_crop, measure
+from hcd.image import decode_lr
+from hcd.metrics import psnr
+from hcd.ops import quantize
+from hcd.report.datasets import Subject
+from hcd.report.store import Outcome, content_key
+from hcd.rescaler import Rescaler
+
+OnEvaluation = Callable[[Evaluation], None]
+
+# Costs count gradient evaluations of the LR stage on a megapixel; one of the HR stage goes through the network twice.
+_HR_STAGE = 2.0
+_RESTORING = 0.5
+
+
+class Job(ABC):
+    """Something to measure, and what names it.
+
+    Attributes:
+        model: what it runs.
+    """
+
+    model: Rescaler
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Of everything that decides the outcome."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """For progress and errors."""
+
+    @abstractmethod
+    def cost(self) -> float:
+        """Roughly, in gradient evaluations of the LR stage on a megapixel."""
+
+    @abstractmethod
+    def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
+        """Measure it."""
+
+
+def original(subject: Subject, scale: int) -> Tensor:
+    """The picture, or the middle part of it, cut to a multiple of the scale: ``[1, 3, H, W]``, RGB in [0, 1].
+
+    Raises:
+        ImageError: cannot be read, or too small.
+    """
+    rgb = subject.read()
+    if subject.crop is not None:
+        sides = [min(side, subject.crop) for side in rgb.shape[-2:]]
+        top, left = ((whole - side) // 2 for whole, side in zip(rgb.shape[-2:], sides, strict=True))
+        rgb = rgb[..., top : top + sides[0], left : left + sides[1]]
+    return benchmark_crop(rgb, scale, subject.label)
+
+
+def identity(model: Rescaler) -> tuple[str, str, str]:
+    """What tells a model from all others."""
+    return model.name, model.weights_hash, model.latent
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Solve(Job):
+    """A picture downscaled under a preset, and restored from the file.
+
+    The outcome has the figures of :class:`hcd.evaluate.Row`, and besides:
+
+    - ``plain_lr_psnr``: PSNR of the LR picture against the plain one, RGB, dB; null where they are equal.
+    - ``max_change``: the largest distance of the two, in gray levels.
+    - ``unrounded_psnr_y``: PSNR-Y of what the last sample would restore without any rounding; null without stages.
+    - ``history``: of every gradient evaluation its stage, step, loss, PSNR (RGB, dB, as the loop saw it), seconds.
+    - ``megapixels``: of the original.
+    - ``lr_file``: the LR file, base64.
+
+    Attributes:
+        settings: in place of the preset's, in the order given.
+    """
+
+    subject: Subject
+    model: Rescaler
+    preset: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            job="solve",
+            picture=self.subject.digest,
+            crop=self.subject.crop,
+            model=identity(self.model),
+            settings=repr(get_settings(self.preset, **dict(self.settings))),
+        )
+
+    @property
+    def title(self) -> str:
+        changed = "".join(f" {name}={value}" for name, value in self.settings)
+        return f"{self.model.name} {self.subject.label} {self.preset}{changed}"
+
+    def cost(self) -> float:
+        settings = get_settings(self.preset, **dict(self.settings))
+        evaluations = _HR_STAGE * (settings.steps_hr + settings.steps_both) + settings.steps_lr + settings.steps_finish
+        return (evaluations + 3 * _RESTORING) * _pixels(self.subject) / 1e6
+
+    def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
+        hr = original(self.subject, self.model.scale)
+        found = measure(
+            hr, self.subject.label, self.model, self.preset, on_evaluation=on_evaluation, **dict(self.settings)
+        )
+        result, row = found.result, found.row
+        change = (found.lr - result.plain_lr) * 255
+        same = bool((change == 0).all())
+        unrounded = None
+        if result.history:
+            with torch.no_grad():
+                restored = self.model.upscale(result.collaborative_lr)[..., : hr.shape[-2], : hr.shape[-1]]
+            unrounded = psnr(restored.clamp(0, 1), hr, border=self.model.scale)
+        return {
+            "psnr_y": row.psnr_y,
+            "ssim_y": row.ssim_y,
+            "psnr_rgb": row.psnr_rgb,
+            "lr_psnr": row.lr_psnr,
+            "lr_bytes": row.lr_bytes,
+            "grad_evals": row.grad_evals,
+            "seconds": row.seconds,
+            "plain_lr_psnr": None if same else psnr(found.lr, result.plain_lr, channel="rgb"),
+            "max_change": round(float(change.abs().max())),
+            "unrounded_psnr_y": unrounded,
+            "history": [[e.stage, e.step, e.loss, e.psnr, e.seconds] for e in result.history],
+            "megapixels": hr.shape[-1] * hr.shape[-2] / 1e6,
+            "lr_file": base64.b64encode(found.lr_file).decode(),
+        }
+
+
+def lr_of(outcome: Outcome) -> Tensor:
+    """The LR picture of a :class:`Solve`, decoded from its file: ``[1, 3, h, w]``, multiples of 1/255."""
+    return decode_lr(base64.b64decode(outcome["lr_file"]), Path("LR file"))[0].rgb
+
+
+@torch.no_grad()
+def restore(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
+    """The 8-bit picture that an LR picture restores, as large as the original."""
+    return quantize(model.upscale(lr))[..., : hr.shape[-2], : hr.shape[-1]]
+
+
+def _pixels(subject: Subject) -> int:
+    try:
+        height, width = subject.read().shape[-2:]
+    except ImageError:
+        return 0
+    limit = subject.crop
+    return height * width if limit is None else min(height, limit) * min(width, limit)

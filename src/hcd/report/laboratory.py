@@ -1,0 +1,115 @@
+"""Where jobs are done: what was kept is read, what is missing is measured and kept, and what fails is named."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import final
+
+from hcd.collab import Evaluation
+from hcd.errors import HcdError
+from hcd.report.config import ReportConfig
+from hcd.report.datasets import Subject
+from hcd.report.jobs import Job, Solve
+from hcd.report.store import Outcome, Store
+from hcd.rescaler import Rescaler
+
+
+class Watcher(ABC):
+    """Is told how a report gets on."""
+
+    @abstractmethod
+    def plan(self, kept: int, ahead: Sequence[Job]) -> None:
+        """How many outcomes are kept, and what is to be measured."""
+
+    @abstractmethod
+    def start(self, job: Job) -> None:
+        """A job that is not kept begins."""
+
+    @abstractmethod
+    def evaluation(self, job: Job, entry: Evaluation) -> None:
+        """A gradient evaluation of it is done."""
+
+    @abstractmethod
+    def done(self, job: Job, seconds: float) -> None:
+        """It is done."""
+
+
+@final
+class Failed(Exception):  # noqa: N818 - told as a gap, not an error
+    """Raised for a job that could not be done; it is noted."""
+
+
+@final
+@dataclass(kw_only=True)
+class Laboratory:
+    """The pictures and models of a report, and what jobs on them found.
+
+    Attributes:
+        models: in the order of the configuration.
+        subjects: whole pictures of all sets that are there.
+        failed: title of each job that could not be done → why.
+    """
+
+    config: ReportConfig
+    models: Sequence[Rescaler]
+    subjects: Sequence[Subject]
+    store: Store
+    watcher: Watcher | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def outcome(self, job: Job) -> Outcome:
+        """What a job found, now or earlier.
+
+        Raises:
+            Failed: it could not be done.
+        """
+        if job.title in self.failed:
+            raise Failed
+        kept = self.store.get(job.key)
+        if kept is not None:
+            return kept
+        if self.watcher is not None:
+            self.watcher.start(job)
+        started = time.perf_counter()
+        watcher = self.watcher
+        try:
+            found = job.run(None if watcher is None else lambda entry: watcher.evaluation(job, entry))
+        except HcdError as error:
+            self.failed[job.title] = str(error)
+            raise Failed from error
+        seconds = time.perf_counter() - started
+        self.store.put(job.key, found)
+        if self.watcher is not None:
+            self.watcher.done(job, seconds)
+        return found
+
+    def outcomes(self, jobs: Sequence[Job]) -> list[Outcome] | None:
+        """What these found; None where one of them could not be done."""
+        try:
+            return [self.outcome(job) for job in jobs]
+        except Failed:
+            return None
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the sets that are there."""
+        return list(dict.fromkeys(subject.dataset for subject in self.subjects))
+
+    def of(self, dataset: str) -> list[Subject]:
+        """The pictures of a set."""
+        return [subject for subject in self.subjects if subject.dataset == dataset]
+
+    @property
+    def study(self) -> list[Subject]:
+        """The pictures that the parts with many settings use, the middle part of each."""
+        first = self.of(self.datasets[0])
+        count = min(self.config.study.pictures, len(first))
+        chosen = [first[index * len(first) // count] for index in range(count)]
+        return [replace(subject, crop=self.config.study.crop) for subject in chosen]
+
+    def solve(self, subject: Subject, model: Rescaler, preset: str, **settings: object) -> Solve:
+        """The job of one picture under a preset."""
+        return Solve(subject=subject, model=model, preset=preset, settings=tuple(settings.items()))
