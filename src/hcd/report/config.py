@@ -38,7 +38,7 @@ class Study:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
     pictures: int = 3
-    crop: int | None = 192
+    crop: int | None = 128
     grid: tuple[int, ...] = (0, 5, 10, 15, 30)
     rules: tuple[str, ...] = tuple(RULES)
     rule_evaluations: int = 20
