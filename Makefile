@@ -22,9 +22,10 @@ check: $(VENV)/dev.stamp ## formatting, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, and of one gradient evaluation
+bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, one gradient evaluation, whole pictures
 	$(BIN)/hcd bench solver
 	$(BIN)/hcd bench evaluation
+	$(BIN)/hcd bench pictures --model irn-x4-small --memory 4GiB
 
 fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SECONDS, FUZZ_INPUTS and FUZZ_SEED change that
 	$(BIN)/python -m tests.fuzz.run

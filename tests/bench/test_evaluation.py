@@ -6,21 +6,10 @@ from collections import Counter
 
 import pytest
 
-from hcd.bench import EvaluationBenchmark, EvaluationRow, machine, parse_size
+from hcd.bench import EvaluationBenchmark, EvaluationRow, machine
 from hcd.bench.evaluation import _convolutions
 from hcd.bench.machine import ConvShape
 from hcd.errors import UsageError
-
-
-def test_sizes_are_sides_or_width_by_height():
-    assert parse_size("512") == (512, 512)
-    assert parse_size(" 6000X4000 ") == (4000, 6000)
-
-
-@pytest.mark.parametrize("text", ["", "x", "12x", "x12", "-4", "1.5", "4x4x4", "big"])
-def test_other_sizes_are_named(text):
-    with pytest.raises(UsageError, match="use a side in pixels, or WIDTHxHEIGHT"):
-        parse_size(text)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+import hcd
 from hcd.bench.transcription import Transcription
 from hcd.errors import UsageError
 from hcd.nets import IRN
 from hcd.ops import quantize
 from hcd.rescaler import BicubicRescaler, InvertibleRescaler, LatentPolicy
+from tests.conftest import make_tiny_irn
 
 
 @pytest.fixture(params=["zeros", "gaussian:3"])
@@ -53,6 +55,32 @@ def test_it_computes_gradients_of_weights_in_planes_and_leaves_the_model_alone(m
         assert weight.is_contiguous()
         assert weight.grad is not None, name
     assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_the_whole_scheme_is_that_of_the_preset(hr):
+    """But for values that rounding of floats moves across the middle between two gray levels."""
+    model = make_tiny_irn(4)
+    expected = hcd.collaborate(hr, model, "paper").lr
+    lr = Transcription(model).collaborate(hr)
+    assert lr.shape == expected.shape
+    levels = ((lr - expected) * 255).round().abs()
+    assert levels.max() <= 1
+    assert levels.mean() < 0.02
+    # It did something.
+    assert ((lr - quantize(model.downscale(hr))) * 255).round().abs().mean() > 1
+
+
+def test_the_whole_scheme_spends_its_gradients(model, hr, monkeypatch):
+    plain, spent = Transcription(model), []
+    evaluate = plain._evaluate
+
+    def counted(start, *rest):
+        spent.append(tuple(start.shape[-2:]))
+        return evaluate(start, *rest)
+
+    monkeypatch.setattr(plain, "_evaluate", counted)
+    plain.collaborate(hr)
+    assert spent == [(24, 32)] * 15 + [(6, 8)] * 15
 
 
 def test_other_models_are_refused():

@@ -26,10 +26,28 @@ def test_a_small_run(hcd, tmp_path):
     assert one["convolution_flops"] > 0
 
 
+def test_a_small_run_of_pictures(hcd, tmp_path):
+    file = tmp_path / "figures.json"
+    arguments = ("--sizes", "64x48", "--presets", "fast", "--steps-lr", "1", "--blocks", "1,1", "--threads", "1")
+    result = hcd("bench", "pictures", *arguments, "--plain-up-to", "0", "--json", file)
+    assert result.exit_code == 0, result.output
+    assert "fast 64×48: " in result.stderr
+    assert "64×48" in result.stdout
+    # What random weights gain means nothing.
+    assert "dB" in result.stdout
+    assert "+" not in result.stdout
+    (one,) = json.loads(file.read_text())["rows"]
+    assert (one["preset"], one["height"], one["width"], one["evaluations"]) == ("fast", 48, 64, 1)
+    assert one["cpu_seconds_per_megapixel"] > 0
+    assert one["paper_seconds"] is None
+
+
 def test_the_command_names_bad_values(hcd):
     for arguments, message in (
         (("evaluation", "--blocks", "8,x"), "use numbers with commas between"),
         (("evaluation", "--sizes", "big"), "use a side in pixels"),
+        (("pictures", "--blocks", "8,x"), "use numbers with commas between"),
+        (("pictures", "--presets", "plain"), "has no evaluations to measure"),
         (("evaluatio",), "Did you mean 'evaluation'?"),
     ):
         result = hcd("bench", *arguments)

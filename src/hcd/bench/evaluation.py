@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import os
-import platform
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hcd.bench import machine
+from hcd.bench.subject import build_subject, check_blocks, describe_machine, in_fresh_process
 from hcd.bench.transcription import Transcription
 from hcd.collab import fit_solving, fit_upscaling
 from hcd.collab.memory import available_bytes
 from hcd.collab.objective import Reconstruction
 from hcd.errors import UsageError
-from hcd.nets import IRN
 from hcd.nets.precision import gradient_precision, has_bfloat16
 from hcd.ops import quantize
-from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
-from hcd.zoo import load
+from hcd.rescaler import Rescaler
 
 STAGES = ("lr", "hr", "upscale")
 _PRECISIONS = ("float32", "bfloat16")
@@ -79,19 +73,11 @@ class EvaluationBenchmark:
             raise UsageError(f"precisions {', '.join(self.precisions)}: use some of {', '.join(_PRECISIONS)}")
         if self.repeats < 1:
             raise UsageError(f"repeats {self.repeats}: must be 1 or more")
-        if not self.blocks or min(self.blocks) < 1:
-            raise UsageError(f"blocks {self.blocks}: need one or more couplings per level")
+        check_blocks(self.blocks)
 
     def build(self) -> Rescaler:
         """The model that is measured."""
-        if self.model is not None:
-            return load(self.model)
-        torch.manual_seed(_SEED)
-        net = IRN(self.blocks)
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):  # the last convolution of a block starts at zero, which is no picture
-                nn.init.normal_(module.weight, std=0.3 / math.sqrt(9 * module.in_channels))
-        return InvertibleRescaler(net, latent=LatentPolicy(), name=f"irn-{self.blocks}").freeze()
+        return build_subject(self.blocks, self.model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,30 +163,9 @@ class EvaluationReport:
         """For ``--json``."""
         return {
             "model": self.model,
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "capability": torch.backends.cpu.get_cpu_capability(),
-                "cores": os.cpu_count(),
-                "threads": self.threads,
-                "torch": torch.__version__,
-            },
+            "machine": describe_machine(self.threads),
             "rows": [row.as_json() for row in self.rows],
         }
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``512`` or ``WIDTHxHEIGHT`` → height and width.
-
-    Raises:
-        UsageError: another text.
-
-    >>> parse_size("6000x4000")
-    (4000, 6000)
-    """
-    sides = text.strip().lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise UsageError(f"size '{text}': use a side in pixels, or WIDTHxHEIGHT")
-    return int(sides[-1]), int(sides[0])
 
 
 def bench_evaluation(
@@ -219,8 +184,8 @@ def bench_evaluation(
         for height, width in settings.sizes:
             plain = settings.plain and density * height * width < _SHARE * available_bytes()
             ways = [*(precisions or ["float32"]), *([_PLAIN] if plain else [])]
-            times, alone, operations = _apart(_time, settings, stage, height, width, ways)
-            peaks = {way: _apart(_peak, settings, stage, height, width, way) for way in ways}
+            times, alone, operations = in_fresh_process(_time, settings, stage, height, width, ways)
+            peaks = {way: in_fresh_process(_peak, settings, stage, height, width, way) for way in ways}
             density = peaks.get(_PLAIN, 0) / (height * width) or density
             for way in ways:
                 if way == _PLAIN:
@@ -243,15 +208,6 @@ def bench_evaluation(
                 report.rows.append(row)
                 on_row(row)
     return report
-
-
-Result = TypeVar("Result")
-
-
-def _apart(function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function returns in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _prepare(settings: EvaluationBenchmark, height: int, width: int) -> tuple[Rescaler, Tensor, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from hcd.image import list_pictures, read_picture
 # Names and the top left corner of the 256×256 part.
 _PHOTOGRAPHS = {"chelsea": (20, 100), "coffee": (60, 170), "astronaut": (0, 100)}
 _SIDE = 256
+# Those that are mirrored into pictures of any size, and how much of them is: height and width.
+_TO_MIRROR, _PART = ("chelsea", "coffee", "astronaut", "rocket"), (300, 450)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +52,7 @@ def sample_pictures() -> list[BenchPicture]:
     Raises:
         MissingDependencyError: scikit-image is not installed.
     """
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise MissingDependencyError(
-            "no folder given, and the photographs to use instead need scikit-image; pip install 'hcd[demo]'"
-        ) from error
+    data = _sample_data()
 
     def read(name: str) -> Tensor:
         top, left = _PHOTOGRAPHS[name]
@@ -62,6 +60,43 @@ def sample_pictures() -> list[BenchPicture]:
         return torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
 
     return [BenchPicture(name=name, read=partial(read, name)) for name in _PHOTOGRAPHS]
+
+
+def mirrored_photographs(height: int, width: int) -> Tensor:
+    """A picture of any size out of photographs at their own resolution: each with its mirror images, side by side.
+
+    A part of a photograph and its three reflections make a field without seams; the next field is of the next one.
+
+    Returns:
+        Float ``[1, 3, H, W]``, RGB in [0, 1], multiples of 1/255.
+
+    Raises:
+        MissingDependencyError: scikit-image is not installed.
+    """
+    data = _sample_data()
+    rows, columns = _PART
+    fields = []
+    for name in _TO_MIRROR:
+        part = torch.from_numpy(getattr(data, name)()[:rows, :columns].copy()).permute(2, 0, 1)
+        half = torch.cat([part, part.flip(-1)], dim=-1)
+        fields.append(torch.cat([half, half.flip(-2)], dim=-2))
+    # In bytes until it is whole: where memory is measured, this is not to take more than what follows.
+    picture = torch.empty(3, height, width, dtype=torch.uint8)
+    for row, top in enumerate(range(0, height, 2 * rows)):
+        for column, left in enumerate(range(0, width, 2 * columns)):
+            place = picture[:, top : top + 2 * rows, left : left + 2 * columns]
+            place.copy_(fields[(row + column) % len(fields)][:, : place.shape[1], : place.shape[2]])
+    return picture[None].float().div_(255)
+
+
+def _sample_data() -> Any:
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise MissingDependencyError(
+            "no folder given, and the photographs to use instead need scikit-image; pip install 'hcd[demo]'"
+        ) from error
+    return data
 
 
 def _read(file: Path) -> Tensor:

@@ -7,16 +7,19 @@ concatenated, float32, pictures plane by plane, no tiles: as the reference imple
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hcd.collab.region import Region
+from hcd.collab.settings import PRESETS
 from hcd.errors import UsageError
 from hcd.nets import IRN
 from hcd.ops import quantize
 from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
+from hcd.solver import descend
 
 _SLOPE = 0.2
 _CLAMP = 1.0
@@ -122,15 +125,61 @@ class Transcription(nn.Module):
 
     def lr_gradient(self, lr: Tensor, hr: Tensor) -> Tensor:
         """Of the mean squared error of the restored picture, summed over its channels, by the LR sample."""
-        return self._gradient(lr, hr, lambda sample: sample)
+        return self._evaluate(lr, hr, lambda sample: sample)[1]
 
     def hr_gradient(self, sample: Tensor, hr: Tensor) -> Tensor:
         """Of the same by the HR sample, which is downscaled and rounded first."""
-        return self._gradient(sample, hr, lambda x: quantize(self.downscale(x)))
+        return self._evaluate(sample, hr, self._rounded_lr)[1]
 
-    def _gradient(self, start: Tensor, hr: Tensor, to_lr: Callable[[Tensor], Tensor]) -> Tensor:
+    def collaborate(self, hr: Tensor) -> Tensor:
+        """The LR picture of the whole published scheme, the preset ``paper``: 15 and 15 of these gradients.
+
+        Args:
+            hr: ``[1, 3, H, W]`` in [0, 1], sides multiples of the scale.
+
+        Returns:
+            ``[1, 3, H/scale, W/scale]``, multiples of 1/255.
+        """
+        settings = PRESETS["paper"]
+        generator = torch.Generator().manual_seed(settings.seed)
+
+        def descent(center: Tensor, epsilon: float, steps: int, to_lr: Callable[[Tensor], Tensor]) -> Tensor:
+            region = Region(center=center, norm=settings.norm, epsilon=epsilon)
+            return descend(
+                lambda sample: cast(Tensor, _Evaluated.apply(sample, *self._evaluate(sample, hr, to_lr))),  # type: ignore[no-untyped-call]
+                region.random_point(generator),
+                rule=settings.rule,
+                project=region.project,
+                evaluations=steps,
+                keep=settings.keep,
+            ).x
+
+        sample = descent(hr, settings.epsilon_hr, settings.steps_hr, self._rounded_lr)
+        with torch.no_grad():
+            lr = self._rounded_lr(sample)
+        return quantize(descent(lr, settings.epsilon_lr, settings.steps_lr, lambda x: x))
+
+    def _rounded_lr(self, hr: Tensor) -> Tensor:
+        return quantize(self.downscale(hr))
+
+    def _evaluate(self, start: Tensor, hr: Tensor, to_lr: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The error and its gradient by the sample."""
         self.zero_grad()
         sample = start.detach().clone().requires_grad_()
         error = (self.upscale(to_lr(sample)) - hr).square().sum() / hr[0, 0].numel()
         error.backward()  # type: ignore[no-untyped-call]
-        return cast(Tensor, sample.grad)
+        return error.detach(), cast(Tensor, sample.grad)
+
+
+class _Evaluated(torch.autograd.Function):
+    """A value whose gradient is known already, for solvers that ask autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, sample: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, by_value: Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return by_value * gradient, None, None

@@ -9,7 +9,7 @@ import click
 from hcd.errors import unknown_name
 
 # Every subcommand, with what runs when none is named first. Adding one takes a name here and its module.
-_BENCHMARKS = ("evaluation", "solver")
+_BENCHMARKS = ("evaluation", "pictures", "solver")
 
 
 class _Benchmarks(click.Group):

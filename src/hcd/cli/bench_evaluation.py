@@ -42,18 +42,13 @@ def command(
     float32, no tiles. "By CPU" compares the time that cores spent, which other work on the machine stretches less.
     "Conv" is what the same convolutions take by themselves, direct and in float32, over what everything takes.
     """
-    from hcd.bench import EvaluationBenchmark, bench_evaluation, parse_size
-    from hcd.errors import UsageError
+    from hcd.bench import EvaluationBenchmark, bench_evaluation, parse_blocks, parse_size
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
 
-    try:
-        couplings = tuple(int(number) for number in blocks.split(","))
-    except ValueError as error:
-        raise UsageError(f"--blocks {blocks}: use numbers with commas between, for instance 8,8") from error
     settings = EvaluationBenchmark(
         sizes=tuple(parse_size(size) for size in sizes.split(",")),
-        blocks=couplings,
+        blocks=parse_blocks(blocks),
         stages=tuple(stage.strip() for stage in stages.split(",")),
         repeats=repeats,
         plain=plain,
