@@ -46,14 +46,21 @@ class ReportProgress(Watcher):
         self._show(f"{job.title}  {entry.stage.upper()} stage {entry.step}  {entry.psnr:.2f} dB")
 
     def done(self, job: Job, seconds: float) -> None:
+        before = self._spent.get(job.model.name, (0.0, 0.0))
+        self._spent[job.model.name] = before[0] + self._finish(job), before[1] + seconds
+        self._show(job.title)
+
+    def failed(self, job: Job) -> None:
+        # Its time says nothing about the pace.
+        self._finish(job)
+        self._show(job.title)
+
+    def _finish(self, job: Job) -> float:
         cost = self._costs.pop(job.key, 0.0)
-        name = job.model.name
-        self._left[name] -= cost
-        before = self._spent.get(name, (0.0, 0.0))
-        self._spent[name] = before[0] + cost, before[1] + seconds
+        self._left[job.model.name] -= cost
         self._done += cost
         self._progress.update(self._task, completed=self._done)
-        self._show(job.title)
+        return cost
 
     def _show(self, text: str) -> None:
         left = self._seconds_left()

@@ -28,8 +28,10 @@ from hcd.cli.options import out_option
 @click.option("--cache", type=click.Path(path_type=Path), help="Where outcomes are kept. Default: cache inside OUT.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--pdf", is_flag=True, help="Print the page to report.pdf besides; needs Chromium or Chrome.")
-@out_option("Folder of the report: index.html, figures.csv, timings.csv, report.json.")
+@out_option("Folder of the report: index.html, figures.csv, timings.csv, report.json, report.toml.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     data: Path | None,
     models: str | None,
     quick: bool,
@@ -44,27 +46,38 @@ def command(
     Whatever was measured is kept: a run that was interrupted goes on, a changed one measures what is new.
     """
     from hcd.cli.report_progress import report_progress
-    from hcd.errors import UsageError
-    from hcd.report import FULL, QUICK, read_config, reproduce
+    from hcd.errors import UsageError, printable
+    from hcd.report import FULL, QUICK, find_browser, print_page, read_config, reproduce
     from hcd.zoo import pick_device
 
     if quick and config_file is not None:
         raise UsageError("--quick and --config: choose one")
     config = QUICK if quick else FULL
     if config_file is not None:
+        if config_file.resolve() == (out / "report.toml").resolve():
+            raise UsageError(f"{config_file}: would be overwritten by what the report writes; copy it elsewhere")
         config = read_config(config_file)
     if models is not None:
         config = replace(config, models=tuple(name.strip() for name in models.split(",")))
-    with report_progress() as watcher:
-        done = reproduce(config, out, data=data, cache=cache, device=pick_device(device), watcher=watcher)
-    for name in done.missing:
-        click.echo(f"{name}: not in {data}, left out", err=True)
+    if pdf:
+        find_browser()
+    try:
+        with report_progress() as watcher:
+            done = reproduce(config, out, data=data, cache=cache, device=pick_device(device), watcher=watcher)
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted: what was measured is kept in {cache or out / 'cache'}, the same command goes on", err=True
+        )
+        ctx.exit(1)
+    if data is None:
+        click.echo("no folder of sets given (--data): measured on photographs that scikit-image ships", err=True)
+    else:
+        for name in done.missing:
+            click.echo(printable(f"{name}: not in {data}, left out"), err=True)
     for title, reason in done.failed.items():
-        click.echo(f"{title}: {reason}", err=True)
+        click.echo(f"Error: {title}: {reason}", err=True)
     click.echo(str(done.page))
     if pdf:
-        from hcd.report import print_page
-
         click.echo(str(print_page(done.page, out / "report.pdf")))
     if done.failed:
-        click.get_current_context().exit(1)
+        ctx.exit(1)

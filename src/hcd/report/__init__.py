@@ -4,7 +4,7 @@ from hcd.report.config import FULL, QUICK, ReportConfig, Study, read_config
 from hcd.report.datasets import KNOWN_SETS
 from hcd.report.jobs import Job
 from hcd.report.laboratory import Watcher
-from hcd.report.printing import print_page
+from hcd.report.printing import find_browser, print_page
 from hcd.report.reproduce import Reproduction, reproduce
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Reproduction",
     "Study",
     "Watcher",
+    "find_browser",
     "print_page",
     "read_config",
     "reproduce",

@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from hcd.errors import MissingDependencyError, UsageError, unknown_name
 from hcd.ops import NORMS
 from hcd.report.datasets import KNOWN_SETS
 from hcd.solver import RULES, get_rule
+from hcd.zoo import SPANDREL
 
 # How pydantic reads these records: an entry that they do not have is an error, not a silence.
 _STRICT = {"extra": "forbid"}
@@ -57,9 +59,13 @@ class Study:
             raise UsageError(f"study: crop {self.crop}: must be 32 pixels or more")
         if 0 not in self.grid or min(self.grid) < 0 or len(self.grid) < 2:
             raise UsageError(f"study: grid {self.grid}: needs 0 and larger numbers of evaluations")
+        for name in ("grid", "rules", "epsilons", "published_epsilons", "step_sizes", "norms", "losses"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise UsageError(f"study: {name} {values}: name at least one, and each once")
         for name in ("epsilons", "published_epsilons", "step_sizes"):
             values = getattr(self, name)
-            if not values or not all(0 < value < math.inf for value in values):
+            if not all(0 < value < math.inf for value in values):
                 raise UsageError(f"study: {name} {values}: needs numbers above 0")
         for rule in self.rules:
             get_rule(rule)
@@ -97,6 +103,13 @@ class ReportConfig:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise UsageError(f"{name} {values}: name at least one, and each once")
+        names = [split_model(model)[0] for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"models {self.models}: '{name}' twice; a report tells models apart by name")
+        for name in self.sets:
+            if not name or Path(name).name != name:
+                raise UsageError(f"sets: '{name}': give the name of a folder, without a path")
         for preset in self.presets:
             get_settings(preset)
         for needed in ("plain", "paper", "balanced"):
@@ -108,15 +121,48 @@ class ReportConfig:
     @property
     def hash(self) -> str:
         """Names this record: twelve digits, the same wherever its weights lie."""
-        models = [f"{name}={Path(file).name}" if file else name for name, file in map(split_model, self.models)]
-        text = json.dumps(asdict(replace(self, models=tuple(models))), sort_keys=True)
+        text = json.dumps(asdict(self.portable), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def portable(self) -> ReportConfig:
+        """The same, with files of weights without their folders: what a report may tell of it."""
+        return replace(self, models=tuple(map(_portable, self.models)))
+
+    def toml(self) -> str:
+        """The text that :func:`read_config` reads as this."""
+        entries = asdict(self)
+        study = entries.pop("study")
+        # Written out although it is the default, since TOML has no null.
+        if study["crop"] is None:
+            study["crop"] = WHOLE
+        return f"{_toml(entries)}\n[study]\n{_toml(study)}"
+
+
+WHOLE = 0
+"""What a file says as ``crop`` of the studies for whole pictures."""
 
 
 def split_model(text: str) -> tuple[str, str]:
     """``NAME=FILE`` → name and file; the file is empty where none is given."""
+    if text.startswith(SPANDREL):
+        return text, ""
     name, _, file = text.partition("=")
     return name, file
+
+
+def _portable(model: str) -> str:
+    if model.startswith(SPANDREL):
+        return SPANDREL + Path(model.removeprefix(SPANDREL)).name
+    name, file = split_model(model)
+    return f"{name}={Path(file).name}" if file else name
+
+
+def _toml(entries: dict[str, Any]) -> str:
+    # JSON of numbers, text and lists of them is TOML.
+    return "".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in entries.items() if value is not None
+    )
 
 
 FULL = ReportConfig()
@@ -151,11 +197,22 @@ def read_config(path: Path) -> ReportConfig:
         from pydantic import TypeAdapter, ValidationError
     except ImportError as error:
         raise MissingDependencyError(f"{path}: reading it needs pydantic; pip install 'hcd[report]'") from error
+    study = entries.get("study")
+    if isinstance(study, dict) and study.get("crop") == WHOLE:
+        study["crop"] = None
     try:
-        return TypeAdapter(ReportConfig).validate_python(entries)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        # By way of JSON, whose lists are tuples even where "3" and true are no numbers. A date is text then.
+        return TypeAdapter(ReportConfig).validate_json(json.dumps(entries, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg']}") from error
+        raise UsageError(f"{path}: {_reason(first['type'], first['loc'], first['msg'])}") from error
+
+
+def _reason(kind: str, place: Sequence[int | str], message: str) -> str:
+    """What pydantic found, in the words of other errors."""
+    if kind == "unexpected_keyword_argument":
+        record = Study if len(place) > 1 else ReportConfig
+        return unknown_name("entry", str(place[-1]), [entry.name for entry in fields(record)])
+    if kind == "value_error":  # said by the records themselves
+        return message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {message.replace('valid array', 'list').replace('an object', 'a table')}"

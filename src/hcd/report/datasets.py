@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hcd.bench import sample_pictures
+from hcd.errors import UsageError, printable
 from hcd.image import list_pictures, read_picture
 
 SAMPLES = "samples"
@@ -55,18 +56,21 @@ def find_sets(data: Path | None, names: Sequence[str], largest: int | None) -> t
     """The pictures of the sets that are there, in order, and the names of those that are not.
 
     Args:
-        data: a folder with one folder per set, or with ``benchmarks`` that has them; None for scikit-image's.
+        data: a folder with one folder per set, or with ``benchmarks`` that has them; None for scikit-image's
+            photographs, which stand in for all of them.
         largest: pictures per set at most, the first by name.
 
     Raises:
-        UsageError: a folder of a set that cannot be listed, or holds no picture.
+        UsageError: no such folder; or that of a set cannot be listed, or holds no picture.
         MissingDependencyError: no folder is given and scikit-image is not installed.
     """
     if data is None:
         return [
             Subject(dataset=SAMPLES, name=sample.name, digest=_tensor_digest(sample.read()), read=sample.read)
             for sample in sample_pictures()[:largest]
-        ], []
+        ], list(names)
+    if not data.is_dir():
+        raise UsageError(f"{data}: no such folder; give one with a folder of pictures for each set")
     found: list[Subject] = []
     missing: list[str] = []
     for name in names:
@@ -74,9 +78,17 @@ def find_sets(data: Path | None, names: Sequence[str], largest: int | None) -> t
         if folder is None:
             missing.append(name)
             continue
+        files = list_pictures(folder)[:largest]
+        stems = [file.stem for file in files]
         found.extend(
-            Subject(dataset=name, name=file.stem, digest=_file_digest(file), read=partial(_read, file))
-            for file in list_pictures(folder)[:largest]
+            Subject(
+                dataset=name,
+                # With its suffix only where a.png stands beside a.jpg.
+                name=printable(file.stem if stems.count(file.stem) == 1 else file.name),
+                digest=_file_digest(file),
+                read=partial(_read, file),
+            )
+            for file in files
         )
     return found, missing
 
@@ -86,7 +98,11 @@ def _read(file: Path) -> Tensor:
 
 
 def _file_digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        # Reading it fails again when its turn comes, and is told then.
+        return f"unreadable {file}"
 
 
 def _tensor_digest(tensor: Tensor) -> str:

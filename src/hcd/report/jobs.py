@@ -6,13 +6,14 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from hcd.collab import Evaluation, get_settings
+from hcd.collab import Evaluation, fit_upscaling, get_settings
 from hcd.errors import ImageError
 from hcd.evaluate import benchmark_crop, measure
 from hcd.image import decode_lr
@@ -71,9 +72,15 @@ def original(subject: Subject, scale: int) -> Tensor:
     return benchmark_crop(rgb, scale, subject.label)
 
 
-def identity(model: Rescaler) -> tuple[str, str, str]:
-    """What tells a model from all others."""
-    return model.name, model.weights_hash, model.latent
+def device_of(model: Rescaler) -> str:
+    """Where its weights are; ``cpu`` without any."""
+    weights = next(model.parameters(), None)
+    return "cpu" if weights is None else str(weights.device)
+
+
+def identity(model: Rescaler) -> tuple[str, str, str, str]:
+    """What tells a model from all others, and one kind of device from others: their figures and times differ."""
+    return model.name, model.weights_hash, model.latent, device_of(model).partition(":")[0]
 
 
 @final
@@ -112,7 +119,8 @@ class Solve(Job):
     @property
     def title(self) -> str:
         changed = "".join(f" {name}={value}" for name, value in self.settings)
-        return f"{self.model.name} {self.subject.label} {self.preset}{changed}"
+        part = "" if self.subject.crop is None else f" middle {self.subject.crop}"
+        return f"{self.model.name} {self.subject.label}{part} {self.preset}{changed}"
 
     def cost(self) -> float:
         settings = get_settings(self.preset, **dict(self.settings))
@@ -122,16 +130,22 @@ class Solve(Job):
     def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
         hr = original(self.subject, self.model.scale)
         found = measure(
-            hr, self.subject.label, self.model, self.preset, on_evaluation=on_evaluation, **dict(self.settings)
+            hr,
+            self.subject.label,
+            self.model,
+            self.preset,
+            device=device_of(self.model),
+            on_evaluation=on_evaluation,
+            **dict(self.settings),
         )
         result, row = found.result, found.row
-        change = (found.lr - result.plain_lr) * 255
+        plain_lr = result.plain_lr.cpu()
+        change = (found.lr - plain_lr) * 255
         same = bool((change == 0).all())
         unrounded = None
         if result.history:
-            with torch.no_grad():
-                restored = self.model.upscale(result.collaborative_lr)[..., : hr.shape[-2], : hr.shape[-1]]
-            unrounded = psnr(restored.clamp(0, 1), hr, border=self.model.scale)
+            restored = _upscale(self.model, result.collaborative_lr, hr).clamp(0, 1)
+            unrounded = psnr(restored, hr, border=self.model.scale)
         return {
             "psnr_y": row.psnr_y,
             "ssim_y": row.ssim_y,
@@ -140,7 +154,7 @@ class Solve(Job):
             "lr_bytes": row.lr_bytes,
             "grad_evals": row.grad_evals,
             "seconds": row.seconds,
-            "plain_lr_psnr": None if same else psnr(found.lr, result.plain_lr, channel="rgb"),
+            "plain_lr_psnr": None if same else psnr(found.lr, plain_lr, channel="rgb"),
             "max_change": round(float(change.abs().max())),
             "unrounded_psnr_y": unrounded,
             "history": [[e.stage, e.step, e.loss, e.psnr, e.seconds] for e in result.history],
@@ -154,16 +168,29 @@ def lr_of(outcome: Outcome) -> Tensor:
     return decode_lr(base64.b64decode(outcome["lr_file"]), Path("LR file"))[0].rgb
 
 
-@torch.no_grad()
 def restore(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
-    """The 8-bit picture that an LR picture restores, as large as the original."""
-    return quantize(model.upscale(lr))[..., : hr.shape[-2], : hr.shape[-1]]
+    """The 8-bit picture that an LR picture restores, as large as the original, on the CPU."""
+    return quantize(_upscale(model, lr, hr))
+
+
+@torch.no_grad()
+def _upscale(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
+    """In tiles where memory wants it."""
+    lr = lr.to(device_of(model))
+    return fit_upscaling(lr, model).upscale(lr)[..., : hr.shape[-2], : hr.shape[-1]].cpu()
+
+
+@cache
+def _size(read: Callable[[], Tensor]) -> tuple[int, int]:
+    """Height and width; asked for every job on a picture, so that it is read for that once only."""
+    try:
+        height, width = read().shape[-2:]
+    except ImageError:
+        return 0, 0
+    return height, width
 
 
 def _pixels(subject: Subject) -> int:
-    try:
-        height, width = subject.read().shape[-2:]
-    except ImageError:
-        return 0
+    height, width = _size(subject.read)
     limit = subject.crop
     return height * width if limit is None else min(height, limit) * min(width, limit)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 from hcd.collab import Evaluation
-from hcd.errors import HcdError
+from hcd.errors import HcdError, printable
 from hcd.report.config import ReportConfig
 from hcd.report.datasets import Subject
 from hcd.report.jobs import Job, Solve
@@ -36,6 +36,9 @@ class Watcher(ABC):
     def done(self, job: Job, seconds: float) -> None:
         """It is done."""
 
+    def failed(self, job: Job) -> None:  # noqa: B027 - most need not know
+        """It could not be done, and is not asked for again."""
+
 
 @final
 class Failed(Exception):  # noqa: N818 - told as a gap, not an error
@@ -59,6 +62,7 @@ class Laboratory:
     store: Store
     watcher: Watcher | None = None
     failed: dict[str, str] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set, init=False, repr=False)
 
     def outcome(self, job: Job) -> Outcome:
         """What a job found, now or earlier.
@@ -66,7 +70,7 @@ class Laboratory:
         Raises:
             Failed: it could not be done.
         """
-        if job.title in self.failed:
+        if job.key in self._failed:
             raise Failed
         kept = self.store.get(job.key)
         if kept is not None:
@@ -78,7 +82,10 @@ class Laboratory:
         try:
             found = job.run(None if watcher is None else lambda entry: watcher.evaluation(job, entry))
         except HcdError as error:
-            self.failed[job.title] = str(error)
+            self._failed.add(job.key)
+            self.failed[printable(job.title)] = printable(str(error))
+            if watcher is not None:
+                watcher.failed(job)
             raise Failed from error
         seconds = time.perf_counter() - started
         self.store.put(job.key, found)

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, final
 
 from hcd.errors import MissingDependencyError
@@ -41,7 +41,7 @@ class Entry:
         """The number as a page shows it."""
         if math.isnan(self.value):
             return Number(text="–", row=self.id)
-        text = "∞" if self.value == math.inf else format(self.value, form).replace("-", "−")
+        text = format(self.value, form).replace("-", "−").replace("inf", "∞")
         return Number(text=text, row=self.id)
 
 
@@ -90,11 +90,16 @@ class Ledger:
         self, of: Of, figure: str, values: Sequence[float], unit: str = "", *, of_machine: bool = False
     ) -> Entry:
         """The mean over pictures, NaN of none."""
-        mean = fmean(values) if values else math.nan
+        # ``fmean`` refuses infinities of both signs.
+        finite = all(map(math.isfinite, values))
+        mean = math.nan if not values else fmean(values) if finite else sum(values) / len(values)
         return self.add(of.with_(picture=MEAN), figure, mean, unit, of_machine=of_machine)
 
     def add_interval(self, of: Of, figure: str, differences: Sequence[float], unit: str = "") -> tuple[Entry, Entry]:
-        """Mean of paired differences, and the half width of its 95 % confidence interval; NaN below two pictures."""
+        """Mean of paired differences, and the half width of its 95 % confidence interval.
+
+        The half width is NaN below two pictures, and where a difference is not finite.
+        """
         mean = self.add_mean(of, figure, differences, unit)
         half = self.add(of.with_(picture=MEAN), f"{figure}_half_width_95", _half_width(differences), unit)
         return mean, half
@@ -119,11 +124,10 @@ def _exact(value: Any) -> Any:
 
 def _half_width(differences: Sequence[float]) -> float:
     """Of Student's interval: over pictures, the differences are taken as independent and normal."""
-    if len(differences) < 2:
+    if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return math.nan
     try:
         from scipy import stats
     except ImportError as error:
         raise MissingDependencyError("confidence intervals need SciPy; pip install 'hcd[report]'") from error
-    low, high = stats.t.interval(0.95, len(differences) - 1, loc=0.0, scale=float(stats.sem(differences)))
-    return float(high - low) / 2
+    return float(stats.t.ppf(0.975, len(differences) - 1)) * stdev(differences) / math.sqrt(len(differences))

@@ -14,6 +14,20 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SECONDS = 120
 
 
+def find_browser() -> str:
+    """The program that prints.
+
+    Raises:
+        MissingDependencyError: no Chromium or Chrome on the path.
+    """
+    browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise MissingDependencyError(
+            "a PDF needs Chromium or Chrome on the path; install one, or print the page by hand from any browser"
+        )
+    return browser
+
+
 def print_page(page: Path, target: Path) -> Path:
     """Print an HTML file to a PDF.
 
@@ -21,11 +35,7 @@ def print_page(page: Path, target: Path) -> Path:
         MissingDependencyError: no Chromium or Chrome on the path.
         OutputError: the browser fails, or the file cannot be written.
     """
-    browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        raise MissingDependencyError(
-            f"{target}: printing needs Chromium or Chrome; install one, or print {page} by hand"
-        )
+    browser = find_browser()
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "page.pdf"
         # The page is this program's own, so the sandbox, which containers often forbid, guards nothing.

@@ -7,6 +7,7 @@ from typing import final
 
 from hcd.report.blocks import Block, Cell, Pair, Paragraph, Table
 from hcd.report.chapters.base import Chapter
+from hcd.report.datasets import Subject
 from hcd.report.jobs import Job, Solve
 from hcd.report.laboratory import Laboratory
 from hcd.report.ledger import Ledger, Number, Of
@@ -54,11 +55,11 @@ class Quantitative(Chapter):
         return [
             Paragraph(
                 parts=[
-                    "Means over pictures, measured on the decoded 8-bit LR file; pictures are cut to a multiple of the "
-                    "scale, and a border of scale pixels is left out. Intervals are Student's, of the differences "
-                    "picture by picture. LR PSNR-Y compares the small picture with the rounded bicubic one: how much "
-                    "it looks like any thumbnail. Published figures are of networks with other weights, on the "
-                    "same sets."
+                    "Means over pictures, measured on the decoded 8-bit LR file; pictures are cut to a multiple of "
+                    "the scale, and a border of scale pixels is left out. One that could not be measured under every "
+                    "preset is left out of them all. Intervals are Student's, of the differences picture by picture. "
+                    "LR PSNR-Y compares the small picture with the rounded bicubic one: how much it looks like any "
+                    "thumbnail. Published figures are of networks with other weights, on the same sets."
                 ]
             ),
             Table(caption="Quantitative comparison", head=_HEAD, rows=rows, strong=frozenset(strong)),
@@ -89,15 +90,26 @@ def _jobs(laboratory: Laboratory, dataset: str, model: Rescaler, preset: str) ->
     return [laboratory.solve(subject, model, preset) for subject in laboratory.of(dataset)]
 
 
-def _rows(laboratory: Laboratory, ledger: Ledger, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
-    found: dict[str, list[Outcome]] = {}
-    for preset in _presets(laboratory, model, dataset):
-        outcomes = laboratory.outcomes(_jobs(laboratory, dataset, model, preset))
+def _measured(laboratory: Laboratory, dataset: str, model: Rescaler) -> tuple[list[Subject], dict[str, list[Outcome]]]:
+    """The pictures that could be measured under every preset, and what was found: rows compare the same pictures."""
+    subjects: list[Subject] = []
+    found: dict[str, list[Outcome]] = {preset: [] for preset in _presets(laboratory, model, dataset)}
+    for subject in laboratory.of(dataset):
+        outcomes = laboratory.outcomes([laboratory.solve(subject, model, preset) for preset in found])
         if outcomes is None:
             continue
-        found[preset] = outcomes
+        subjects.append(subject)
+        for kept, outcome in zip(found.values(), outcomes, strict=True):
+            # Without the LR files, which of a whole set are large.
+            kept.append({figure: outcome[figure] for figure, _ in _FIGURES})
+    return subjects, found if subjects else {}
+
+
+def _rows(laboratory: Laboratory, ledger: Ledger, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
+    subjects, found = _measured(laboratory, dataset, model)
+    for preset, outcomes in found.items():
         of = Of(chapter=Quantitative.slug, model=model.name, dataset=dataset, variant=preset)
-        for subject, outcome in zip(laboratory.of(dataset), outcomes, strict=True):
+        for subject, outcome in zip(subjects, outcomes, strict=True):
             here = of.with_(picture=subject.name)
             for figure, unit in _FIGURES:
                 ledger.add(here, figure, outcome[figure], unit)
@@ -107,7 +119,7 @@ def _rows(laboratory: Laboratory, ledger: Ledger, dataset: str, model: Rescaler)
 
         gains: list[Cell] = []
         for other in ("plain", "paper"):
-            if preset == other or other not in found:
+            if preset in (other, "plain") or other not in found:
                 gains.append("")
                 continue
             differences = [a["psnr_y"] - b["psnr_y"] for a, b in zip(outcomes, found[other], strict=True)]
