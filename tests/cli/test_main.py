@@ -14,7 +14,7 @@ from hcd import __version__
 from hcd.errors import ImageError
 from tests.cli.checks import assert_one_line
 
-COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "train", "upscale")
+COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "reproduce", "train", "upscale")
 _LOADS_NO_TORCH = """
 import sys
 from hcd.cli.main import main

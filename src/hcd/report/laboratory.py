@@ -62,7 +62,7 @@ class Laboratory:
     store: Store
     watcher: Watcher | None = None
     failed: dict[str, str] = field(default_factory=dict)
-    _failed: set[str] = field(default_factory=set, init=False, repr=False)
+    _failed: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def outcome(self, job: Job) -> Outcome:
         """What a job found, now or earlier.
@@ -71,6 +71,8 @@ class Laboratory:
             Failed: it could not be done.
         """
         if job.key in self._failed:
+            # A copy of a picture is the same job under another name.
+            self.failed.setdefault(printable(job.title), self._failed[job.key])
             raise Failed
         kept = self.store.get(job.key)
         if kept is not None:
@@ -82,8 +84,7 @@ class Laboratory:
         try:
             found = job.run(None if watcher is None else lambda entry: watcher.evaluation(job, entry))
         except HcdError as error:
-            self._failed.add(job.key)
-            self.failed[printable(job.title)] = printable(str(error))
+            self._failed[job.key] = self.failed[printable(job.title)] = printable(str(error))
             if watcher is not None:
                 watcher.failed(job)
             raise Failed from error

@@ -110,10 +110,12 @@ def _load_all(config: ReportConfig, device: str) -> list[Rescaler]:
 
 def _measure_all(laboratory: Laboratory) -> None:
     """Every job once, in the order of the chapters."""
-    jobs = {job.key: job for chapter in CHAPTERS for job in chapter.jobs(laboratory)}
+    # Copies of a picture are one job under two names, and where it fails, both are told.
+    jobs = {(job.key, job.title): job for chapter in CHAPTERS for job in chapter.jobs(laboratory)}
     if laboratory.watcher is not None:
-        ahead = [job for key, job in jobs.items() if laboratory.store.get(key) is None]
-        laboratory.watcher.plan(len(jobs) - len(ahead), ahead)
+        distinct = {job.key: job for job in jobs.values()}
+        ahead = [job for key, job in distinct.items() if laboratory.store.get(key) is None]
+        laboratory.watcher.plan(len(distinct) - len(ahead), ahead)
     for job in jobs.values():
         try:
             laboratory.outcome(job)
