@@ -1,0 +1,116 @@
+"""What settings gain over the plain network's own LR pictures: means over the study pictures, row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from hcd.report.jobs import Solve
+from hcd.report.laboratory import Laboratory
+from hcd.report.ledger import Entry, Ledger, Of
+from hcd.report.store import Outcome
+from hcd.rescaler import Rescaler
+
+ABSENT = "–"
+"""In place of a number that could not be measured."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a trial found on every study picture of one model, and what ``plain`` found on the same ones.
+
+    Every method writes what it returns into the ledger.
+    """
+
+    ledger: Ledger
+    of: Of
+    outcomes: Sequence[Outcome]
+    plain: Sequence[Outcome]
+
+    def mean(self, figure: str, unit: str = "") -> Entry:
+        return self.ledger.add_mean(self.of, figure, [outcome[figure] for outcome in self.outcomes], unit)
+
+    def gain(self) -> Entry:
+        """Of PSNR-Y, in dB."""
+        return self._compared("gain_over_plain", lambda own, plain: difference(own["psnr_y"], plain["psnr_y"]), "dB")
+
+    def change(self, figure: str, unit: str = "") -> Entry:
+        """Of any figure, against plain."""
+        return self._compared(f"{figure}_over_plain", lambda own, plain: difference(own[figure], plain[figure]), unit)
+
+    def fidelity(self) -> Entry:
+        """PSNR (RGB, dB) of the LR picture against the plain one, mean of the pictures where these differ.
+
+        Infinite where none does: one picture that stayed as it was says nothing of how far the others have moved.
+        """
+        values = [own["plain_lr_psnr"] for own in self.outcomes if own["plain_lr_psnr"] is not None]
+        return self.ledger.add_mean(self.of, "plain_lr_psnr", values or [math.inf], "dB")
+
+    def share_of_bytes(self) -> Entry:
+        """Size of the LR file over that of the plain one."""
+        return self._compared("lr_bytes_of_plain", lambda own, plain: own["lr_bytes"] / plain["lr_bytes"], "")
+
+    def rounding_loss(self) -> Entry:
+        """What the last rounding and the clamp to 8 bits cost, PSNR-Y in dB."""
+        losses = [difference(own["unrounded_psnr_y"], own["psnr_y"]) for own in self.outcomes]
+        return self.ledger.add_mean(self.of, "rounding_loss", losses, "dB")
+
+    def seconds(self) -> Entry:
+        """Of downscaling a picture."""
+        values = [outcome["seconds"] for outcome in self.outcomes]
+        return self.ledger.add_mean(self.of, "seconds", values, "s", of_machine=True)
+
+    def _compared(self, figure: str, of_pair: Callable[[Outcome, Outcome], float], unit: str) -> Entry:
+        values = [of_pair(own, plain) for own, plain in zip(self.outcomes, self.plain, strict=True)]
+        return self.ledger.add_mean(self.of, figure, values, unit)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A preset with some settings in place of its own, see :func:`trial`.
+
+    Attributes:
+        variant: what the ledger calls it.
+    """
+
+    preset: str
+    settings: tuple[tuple[str, Any], ...]
+    variant: str
+
+    def jobs(self, laboratory: Laboratory, model: Rescaler) -> list[Solve]:
+        """One for each study picture."""
+        return [laboratory.solve(subject, model, self.preset, **dict(self.settings)) for subject in laboratory.study]
+
+    def findings(self, laboratory: Laboratory, ledger: Ledger, chapter: str, model: Rescaler) -> Findings | None:
+        """None where a picture could not be measured."""
+        outcomes = laboratory.outcomes(self.jobs(laboratory, model))
+        plain = laboratory.outcomes(PLAIN.jobs(laboratory, model))
+        if outcomes is None or plain is None:
+            return None
+        of = Of(chapter=chapter, model=model.name, dataset=laboratory.datasets[0], variant=self.variant)
+        return Findings(ledger=ledger, of=of, outcomes=outcomes, plain=plain)
+
+
+def trial(preset: str, variant: str = "", **settings: object) -> Trial:
+    """A preset with settings. Unless it is given, the variant tells them as ``preset name=value …``."""
+    told = " ".join([preset, *(f"{name}={value}" for name, value in settings.items())])
+    return Trial(preset=preset, settings=tuple(settings.items()), variant=variant or told)
+
+
+PLAIN = trial("plain")
+
+
+def all_jobs(laboratory: Laboratory, trials: Sequence[Trial]) -> list[Solve]:
+    """Those of ``plain`` and of every trial, model by model."""
+    return [job for model in laboratory.models for tried in (PLAIN, *trials) for job in tried.jobs(laboratory, model)]
+
+
+def difference(first: float | None, second: float | None) -> float:
+    """NaN unless both are there and finite: two infinite PSNRs have no difference."""
+    if first is None or second is None or not (math.isfinite(first) and math.isfinite(second)):
+        return math.nan
+    return first - second
