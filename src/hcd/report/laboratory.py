@@ -83,6 +83,11 @@ class Laboratory:
         watcher = self.watcher
         try:
             found = job.run(None if watcher is None else lambda entry: watcher.evaluation(job, entry))
+        except Failed:
+            # What it builds on could not be done, and is noted.
+            if watcher is not None:
+                watcher.failed(job)
+            raise
         except HcdError as error:
             self._failed[job.key] = self.failed[printable(job.title)] = printable(str(error))
             if watcher is not None:
