@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import sys
 from dataclasses import asdict, replace
 
@@ -19,6 +20,7 @@ from hcd.report.chapters.quantitative import Quantitative
 from hcd.report.jobs import Solve
 from hcd.report.ledger import Of
 from hcd.report.plots import draw, line
+from hcd.zoo import get_entry
 from tests.cli.checks import files_in
 from tests.report.conftest import TINY, Diary, write_picture
 from tests.report.pages import Page, assert_shows, values_of
@@ -187,12 +189,14 @@ def test_nothing_could_be_measured(data, tmp_path):
 
 def test_json_is_standard_and_names_no_folder(data, tmp_path):
     """Plain bicubic is its own LR picture: an infinite PSNR, which JSON has no word for."""
-    reproduce(TINY, tmp_path / "report", data=data)
+    weights = shutil.copy(get_entry("irn-x2-small").weights_file, tmp_path / "mine.safetensors")
+    config = replace(TINY, models=(f"irn-x2={weights}",), largest=1)
+    reproduce(config, tmp_path / "report", data=data)
     text = (tmp_path / "report" / "report.json").read_text("utf-8")
     found = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert None in [row["value"] for row in found["figures"] if row["figure"] == "lr_psnr"]
-    assert found["config_hash"] == TINY.hash
-    assert found["config"] == json.loads(json.dumps(asdict(TINY)))
+    assert found["config_hash"] == config.hash
+    assert found["config"] == json.loads(json.dumps({**asdict(config), "models": ["irn-x2=mine.safetensors"]}))
     for name in ("report.json", "report.toml", "index.html"):
         assert str(tmp_path) not in (tmp_path / "report" / name).read_text("utf-8")
 
