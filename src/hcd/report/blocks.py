@@ -79,10 +79,15 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Pictures side by side, such as one crop restored in several ways."""
+    """Pictures side by side, such as one crop restored in several ways.
+
+    Attributes:
+        rows: how many consecutive pictures belong together; each group is a column, on narrow screens a row.
+    """
 
     title: str
     pictures: Sequence[Picture]
+    rows: int = 1
     kind: str = field(default="gallery", init=False)
 
 

@@ -1,0 +1,227 @@
+"""Where in the LR picture the perturbation lies: on contours and corners, as published, or elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from torch import Tensor
+
+from hcd.image import Picture as Image
+from hcd.image import encode
+from hcd.report.blocks import Block, Cell, Gallery, Pair, Paragraph, Picture, Table
+from hcd.report.chapters.base import Chapter
+from hcd.report.contours import enrichment, largest, rank_correlation, share_on, structure
+from hcd.report.datasets import Subject
+from hcd.report.jobs import Job, lr_of
+from hcd.report.laboratory import Failed, Laboratory
+from hcd.report.ledger import Ledger, Number, Of
+from hcd.rescaler import Rescaler
+
+_PRESETS = ("paper", "balanced")
+# Of the pixels: those that count as edges, and as corners.
+_SHARE = 0.2
+# LR pixels of the part that is shown.
+_SIDE = 96
+
+
+@final
+class Perturbation(Chapter):
+    slug = "perturbation"
+    title = "Where the perturbation lies"
+    counterpart = "figure 5, which says that it gathers on contours and corners"
+
+    def jobs(self, laboratory: Laboratory) -> Sequence[Job]:
+        return [
+            laboratory.solve(subject, model, preset)
+            for model in laboratory.models
+            for subject in laboratory.subjects
+            for preset in ("plain", *_PRESETS)
+        ]
+
+    def blocks(self, laboratory: Laboratory, ledger: Ledger) -> Sequence[Block]:
+        rows: list[Sequence[Cell]] = []
+        sentences: list[Block] = []
+        strong: set[int] = set()
+        for dataset in laboratory.datasets:
+            for model in laboratory.models:
+                strong.add(len(rows))
+                for preset in _PRESETS:
+                    found = [place for s in laboratory.of(dataset) if (place := _placed(laboratory, s, model, preset))]
+                    if not found:
+                        continue
+                    row, sentence = _row(ledger, dataset, model, preset, found)
+                    rows.append(row)
+                    if dataset == laboratory.datasets[0]:
+                        sentences.append(sentence)
+        return [
+            Paragraph(
+                parts=[
+                    "The perturbation is the decoded LR file less the plain one, its energy the squared difference, a "
+                    "mean over channels. Edges are the 20 % of the LR pixels with the largest gradient of luma, "
+                    "corners the 20 % with the largest smaller eigenvalue of the structure tensor (central "
+                    "differences, Gaussian window of σ 1), both of the plain LR picture, so that the perturbation does "
+                    "not make its own edges; many pixels are both. A perturbation that does not care where it lies "
+                    "would have 20 % of its energy on each, and a factor of 1."
+                ]
+            ),
+            *sentences,
+            Table(
+                caption="Energy of the perturbation on edges and corners, means over pictures; intervals are 95 %",
+                head=_HEAD,
+                rows=rows,
+                strong=frozenset(strong),
+            ),
+            *_galleries(laboratory, ledger),
+        ]
+
+
+_HEAD = (
+    "set, model",
+    "preset",
+    "pictures",
+    "RMS (gray levels)",
+    "energy on edges (%)",
+    "over their area (×)",
+    "energy on corners (%)",
+    "over their area (×)",
+    "rank correlation with the gradient",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A perturbation, and where it lies.
+
+    Attributes:
+        lr: the LR picture with it, ``[1, 3, h, w]``.
+        change: the perturbation, of that shape.
+        rms: of it, in gray levels.
+        edges, corners: shares of its energy on these; NaN for none at all.
+        on_edges, on_corners: these over shares of the area.
+        correlation: Spearman's, of its energy with the local gradient over pixels.
+    """
+
+    subject: Subject
+    lr: Tensor
+    change: Tensor
+    rms: float
+    edges: float
+    corners: float
+    on_edges: float
+    on_corners: float
+    correlation: float
+
+
+def place(subject: Subject, plain: Tensor, lr: Tensor) -> Placed:
+    """Where an LR picture differs from the plain one."""
+    change = lr - plain
+    energy = change.double().square().mean(dim=1)[0]
+    gradient, bend = structure(plain)
+    edges, corners = largest(gradient, _SHARE), largest(bend, _SHARE)
+    return Placed(
+        subject=subject,
+        lr=lr,
+        change=change,
+        rms=math.sqrt(float(energy.mean())) * 255,
+        edges=share_on(energy, edges),
+        corners=share_on(energy, corners),
+        on_edges=enrichment(energy, edges),
+        on_corners=enrichment(energy, corners),
+        correlation=rank_correlation(gradient, energy),
+    )
+
+
+def _placed(laboratory: Laboratory, subject: Subject, model: Rescaler, preset: str) -> Placed | None:
+    """Of a picture that was solved; None where it was not."""
+    try:
+        plain, lr = (lr_of(laboratory.outcome(laboratory.solve(subject, model, name))) for name in ("plain", preset))
+    except Failed:
+        return None
+    return place(subject, plain, lr)
+
+
+def _row(
+    ledger: Ledger, dataset: str, model: Rescaler, preset: str, found: Sequence[Placed]
+) -> tuple[Sequence[Cell], Paragraph]:
+    of = Of(chapter=Perturbation.slug, model=model.name, dataset=dataset, variant=preset)
+    # A picture that stayed plain has no perturbation that could lie anywhere.
+    there = [place for place in found if place.rms]
+    for place in there:
+        here = of.with_(picture=place.subject.name)
+        ledger.add(here, "edge_enrichment", place.on_edges)
+        ledger.add(here, "corner_enrichment", place.on_corners)
+
+    def percent(figure: str, values: Sequence[float]) -> Number:
+        return ledger.add_mean(of, figure, [100 * value for value in values], "%").shown(".0f")
+
+    def factor(figure: str, values: Sequence[float]) -> Pair:
+        mean, half = ledger.add_interval(of, figure, values)
+        return Pair(first=mean.shown(), second=half.shown())
+
+    count = ledger.add(of.with_(picture="all"), "pictures", len(there)).shown(".0f")
+    rms = ledger.add_mean(of, "rms_change", [place.rms for place in there], "gray levels").shown()
+    edges = percent("edge_energy", [place.edges for place in there])
+    on_edges = factor("edge_enrichment", [place.on_edges for place in there])
+    corners = percent("corner_energy", [place.corners for place in there])
+    on_corners = factor("corner_enrichment", [place.on_corners for place in there])
+    known = [place.correlation for place in there if not math.isnan(place.correlation)]
+    correlation = ledger.add_mean(of, "gradient_rank_correlation", known).shown()
+    sentence = Paragraph(
+        parts=[
+            f"{model.name}, {preset}, {dataset}: edges hold ",
+            edges,
+            " % of the energy, ",
+            on_edges.first,
+            " times their share of the area, corners ",
+            corners,
+            " %, ",
+            on_corners.first,
+            " times.",
+        ]
+    )
+    return (
+        f"{dataset}, {model.name}", preset, count, rms, edges, on_edges, corners, on_corners, correlation
+    ), sentence  # fmt: skip
+
+
+def _galleries(laboratory: Laboratory, ledger: Ledger) -> Iterator[Gallery]:
+    for model in laboratory.models:
+        pictures: list[Picture] = []
+        for part in laboratory.study:
+            placed = _placed(laboratory, replace(part, crop=None), model, "balanced")
+            if placed is not None:
+                pictures.extend(_pictures(placed, model, ledger))
+        if pictures:
+            yield Gallery(
+                title=f"{model.name}, balanced: LR picture and perturbation, middle part", pictures=pictures, rows=2
+            )
+
+
+def _pictures(placed: Placed, model: Rescaler, ledger: Ledger) -> Iterator[Picture]:
+    subject = placed.subject
+    lr, change = _middle(placed.lr), _middle(placed.change)
+    gain = 0.5 / max(float(change.abs().max()), 1 / 255)
+    of = Of(
+        chapter=Perturbation.slug,
+        model=model.name,
+        dataset=subject.dataset,
+        picture=subject.name,
+        variant="balanced",
+    )
+    amplified = ledger.add(of, "shown_amplification", gain).shown(".0f")
+    yield _picture(lr, f"{subject.label}, middle of the collaborative LR picture", [subject.label])
+    alt = f"{subject.label}, perturbation around gray"
+    yield _picture(0.5 + gain * change, alt, ["perturbation × ", amplified])
+
+
+def _picture(rgb: Tensor, alt: str, caption: Sequence[str | Number]) -> Picture:
+    data = encode(Image(rgb=rgb.clamp(0, 1)), ".png")
+    return Picture(data=data, alt=alt, caption=caption, pixelated=True)
+
+
+def _middle(picture: Tensor) -> Tensor:
+    top, left = (max(0, side - _SIDE) // 2 for side in picture.shape[-2:])
+    return picture[..., top : top + _SIDE, left : left + _SIDE]

@@ -1,0 +1,132 @@
+"""Crops of pictures restored from each kind of LR picture, with what is still wrong in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from hcd.evaluate.comparison import ERROR_GAIN
+from hcd.image import Picture as Image
+from hcd.image import encode
+from hcd.ops import rgb_to_y
+from hcd.report.blocks import Block, Gallery, Paragraph, Picture
+from hcd.report.chapters.base import Chapter
+from hcd.report.datasets import Subject
+from hcd.report.jobs import Job, lr_of, original, restore
+from hcd.report.laboratory import Failed, Laboratory
+from hcd.report.ledger import Ledger, Number, Of
+from hcd.report.store import Outcome
+from hcd.rescaler import Rescaler
+
+_PRESETS = ("plain", "paper", "balanced")
+# HR pixels: enough for an eye or a word, and small enough that single pixels are seen.
+_SIDE = 96
+
+
+@final
+class Visual(Chapter):
+    slug = "visual"
+    title = "What it looks like"
+    counterpart = "figure 4"
+
+    def jobs(self, laboratory: Laboratory) -> Sequence[Job]:
+        if not laboratory.config.gallery:
+            return []
+        return [
+            laboratory.solve(subject, model, preset)
+            for model in laboratory.models
+            for subject in laboratory.subjects
+            for preset in _PRESETS
+        ]
+
+    def blocks(self, laboratory: Laboratory, ledger: Ledger) -> Sequence[Block]:
+        if not laboratory.config.gallery:
+            return [Paragraph(parts=["The configuration asks for no pictures here."])]
+        blocks: list[Block] = [
+            Paragraph(
+                parts=[
+                    "For each model the pictures on which balanced gains most over plain, and in each the square in "
+                    "which the squared error of luma falls most from plain to balanced. Both are chosen to show the "
+                    "difference, so they show more of it than a picture or a part taken at random. PSNR-Y is of the "
+                    f"whole picture. Error maps show the absolute error of luma times {ERROR_GAIN}, the same for all; "
+                    "black is no error."
+                ]
+            )
+        ]
+        for model in laboratory.models:
+            for subject, outcomes in most_gained(laboratory, model):
+                blocks.append(_gallery(model, subject, outcomes, ledger))
+        return blocks
+
+
+def most_gained(laboratory: Laboratory, model: Rescaler) -> list[tuple[Subject, dict[str, Outcome]]]:
+    """The pictures of the gallery with what each preset found, the largest gain of ``balanced`` over ``plain`` first.
+
+    Pictures that one of the presets failed on are left out; of equal gains, the first label comes first.
+    """
+    found = []
+    for subject in laboratory.subjects:
+        try:
+            outcomes = {preset: laboratory.outcome(laboratory.solve(subject, model, preset)) for preset in _PRESETS}
+        except Failed:
+            continue
+        found.append((subject, outcomes))
+    found.sort(key=lambda pair: (-_gain(pair[1]), pair[0].label))
+    return found[: laboratory.config.gallery]
+
+
+def _gain(outcomes: dict[str, Outcome]) -> float:
+    after, before = outcomes["balanced"]["psnr_y"], outcomes["plain"]["psnr_y"]
+    gain: float = after - before
+    # Two perfect pictures.
+    return 0.0 if math.isnan(gain) else gain
+
+
+def best_window(before: Tensor, after: Tensor, side: int, step: int) -> tuple[int, int, int]:
+    """Top, left and side of the square in which a sum falls most; the first of equal ones.
+
+    Args:
+        before, after: what is summed, ``[H, W]``; a border of ``step`` pixels is left out, as figures leave it out.
+        side: of the square; smaller in small pictures.
+        step: top, left and side are multiples of it.
+    """
+    fall = (before - after).double()[step:-step, step:-step]
+    side = max(step, min(side, *fall.shape) // step * step)
+    means = F.avg_pool2d(fall[None, None], side, stride=step)[0, 0]
+    row, column = divmod(int(means.flatten().argsort(descending=True, stable=True)[0]), means.shape[1])
+    return (row + 1) * step, (column + 1) * step, side
+
+
+def _gallery(model: Rescaler, subject: Subject, outcomes: dict[str, Outcome], ledger: Ledger) -> Gallery:
+    hr = original(subject, model.scale)
+    luma = rgb_to_y(hr)
+    restored = {preset: restore(model, lr_of(outcome), hr) for preset, outcome in outcomes.items()}
+    errors = {preset: (rgb_to_y(picture) - luma).abs() for preset, picture in restored.items()}
+    squares = {preset: error.square()[0, 0] for preset, error in errors.items()}
+    top, left, side = best_window(squares["plain"], squares["balanced"], _SIDE, model.scale)
+
+    def part(picture: Tensor, scale: int = 1) -> Tensor:
+        return picture[..., top // scale : (top + side) // scale, left // scale : (left + side) // scale]
+
+    def pictures() -> Iterator[Picture]:
+        yield _picture(part(hr), f"{subject.label}, part of the original", ["original"])
+        lr = part(lr_of(outcomes["balanced"]), model.scale)
+        yield _picture(lr, f"{subject.label}, the same part of the collaborative LR picture", ["LR, balanced"])
+        of = Of(chapter=Visual.slug, model=model.name, dataset=subject.dataset, picture=subject.name)
+        for preset in _PRESETS:
+            figure = ledger.add(of.with_(variant=preset), "psnr_y", outcomes[preset]["psnr_y"], "dB").shown()
+            alt = f"{subject.label}, the same part restored, {preset}"
+            yield _picture(part(restored[preset]), alt, [f"{preset}, ", figure, " dB"])
+            error = (part(errors[preset]) * ERROR_GAIN).expand(-1, 3, -1, -1)
+            yield _picture(error, f"{alt}, error", [f"error of {preset}"], gray=True)
+
+    return Gallery(title=f"{model.name}, {subject.label}", pictures=tuple(pictures()), rows=2)
+
+
+def _picture(rgb: Tensor, alt: str, caption: Sequence[str | Number], *, gray: bool = False) -> Picture:
+    data = encode(Image(rgb=rgb.clamp(0, 1), gray=gray), ".png")
+    return Picture(data=data, alt=alt, caption=caption, pixelated=True)
