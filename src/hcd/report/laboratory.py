@@ -116,12 +116,16 @@ class Laboratory:
         return [subject for subject in self.subjects if subject.dataset == dataset]
 
     @property
-    def study(self) -> list[Subject]:
-        """The pictures that the parts with many settings use, the middle part of each."""
+    def examples(self) -> list[Subject]:
+        """A few whole pictures, spread evenly over the first set."""
         first = self.of(self.datasets[0])
         count = min(self.config.study.pictures, len(first))
-        chosen = [first[index * len(first) // count] for index in range(count)]
-        return [replace(subject, crop=self.config.study.crop) for subject in chosen]
+        return [first[index * len(first) // count] for index in range(count)]
+
+    @property
+    def study(self) -> list[Subject]:
+        """The same pictures as the parts with many settings use them: the middle of each."""
+        return [replace(subject, crop=self.config.study.crop) for subject in self.examples]
 
     def solve(self, subject: Subject, model: Rescaler, preset: str, **settings: object) -> Solve:
         """The job of one picture under a preset."""

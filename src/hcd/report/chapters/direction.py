@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DIRECTIONS = ("adversarial", "collaborative")
-_TRIALS = {direction: trial("paper", direction=direction) for direction in _DIRECTIONS}
+_TRIALS = {direction: trial("paper", whole=True, direction=direction) for direction in _DIRECTIONS}
 _BARS = {"adversarial": ("///", COLORS[2]), "collaborative": ("...", COLORS[1])}
 
 _Changes = Mapping[str, Mapping[str, Entry]]
@@ -42,7 +42,7 @@ class Direction(Chapter):
         rows: list[Sequence[Cell]] = []
         strong: set[int] = set()
         for model, changes in found.items():
-            pictures = [*(subject.name for subject in laboratory.study), MEAN]
+            pictures = [*(subject.name for subject in laboratory.examples), MEAN]
             for picture in pictures:
                 rows.append(
                     (f"{model}, {picture}", *(_shown(changes[direction], picture) for direction in _DIRECTIONS))
@@ -57,7 +57,8 @@ class Direction(Chapter):
                     "that collaborative descends, in the same ball, from the same random start and with as many "
                     "evaluations. Changes are of PSNR-Y against the plain network, measured on the 8-bit LR file. The "
                     f"published pair belongs to one example picture ({HCD}). The radius of the ball is a Euclidean "
-                    "length over the whole tensor: the smaller a picture, the more it allows each pixel."
+                    "length over the whole tensor, so these are whole pictures: the smaller one is, the more it allows "
+                    "each pixel."
                 ]
             ),
             Table(
@@ -77,7 +78,7 @@ def _changes(laboratory: Laboratory, ledger: Ledger, model: Rescaler) -> _Change
         found = tried.findings(laboratory, ledger, Direction.slug, model)
         if found is None:
             continue
-        for subject, own, plain in zip(laboratory.study, found.outcomes, found.plain, strict=True):
+        for subject, own, plain in zip(laboratory.examples, found.outcomes, found.plain, strict=True):
             change = difference(own["psnr_y"], plain["psnr_y"])
             of = found.of.with_(picture=subject.name)
             changes[direction][subject.name] = ledger.add(of, "gain_over_plain", change, "dB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from hcd.report.jobs import Solve
@@ -75,38 +75,42 @@ class Trial:
 
     Attributes:
         variant: what the ledger calls it.
+        whole: on whole pictures, not on the middle of each.
     """
 
     preset: str
     settings: tuple[tuple[str, Any], ...]
     variant: str
+    whole: bool = False
 
     def jobs(self, laboratory: Laboratory, model: Rescaler) -> list[Solve]:
         """One for each study picture."""
-        return [laboratory.solve(subject, model, self.preset, **dict(self.settings)) for subject in laboratory.study]
+        subjects = laboratory.examples if self.whole else laboratory.study
+        return [laboratory.solve(subject, model, self.preset, **dict(self.settings)) for subject in subjects]
 
     def findings(self, laboratory: Laboratory, ledger: Ledger, chapter: str, model: Rescaler) -> Findings | None:
         """None where a picture could not be measured."""
         outcomes = laboratory.outcomes(self.jobs(laboratory, model))
-        plain = laboratory.outcomes(PLAIN.jobs(laboratory, model))
+        plain = laboratory.outcomes(replace(PLAIN, whole=self.whole).jobs(laboratory, model))
         if outcomes is None or plain is None:
             return None
         of = Of(chapter=chapter, model=model.name, dataset=laboratory.datasets[0], variant=self.variant)
         return Findings(ledger=ledger, of=of, outcomes=outcomes, plain=plain)
 
 
-def trial(preset: str, variant: str = "", **settings: object) -> Trial:
+def trial(preset: str, variant: str = "", *, whole: bool = False, **settings: object) -> Trial:
     """A preset with settings. Unless it is given, the variant tells them as ``preset name=value …``."""
     told = " ".join([preset, *(f"{name}={value}" for name, value in settings.items())])
-    return Trial(preset=preset, settings=tuple(settings.items()), variant=variant or told)
+    return Trial(preset=preset, settings=tuple(settings.items()), variant=variant or told, whole=whole)
 
 
 PLAIN = trial("plain")
 
 
 def all_jobs(laboratory: Laboratory, trials: Sequence[Trial]) -> list[Solve]:
-    """Those of ``plain`` and of every trial, model by model."""
-    return [job for model in laboratory.models for tried in (PLAIN, *trials) for job in tried.jobs(laboratory, model)]
+    """Those of every trial, and of ``plain`` on its pictures, model by model."""
+    plain = [replace(PLAIN, whole=whole) for whole in sorted({tried.whole for tried in trials})]
+    return [job for model in laboratory.models for tried in (*plain, *trials) for job in tried.jobs(laboratory, model)]
 
 
 def difference(first: float | None, second: float | None) -> float:
