@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 
-from hcd.bench import EvaluationBenchmark, EvaluationRow, machine
+from hcd.bench import EvaluationBenchmark, EvaluationRow, evaluation, machine
 from hcd.bench.evaluation import _convolutions
 from hcd.bench.machine import ConvShape
 from hcd.errors import UsageError
@@ -50,11 +51,21 @@ def test_operations_of_a_convolution():
     assert machine.flops(Counter({shape: 2})) == 2 * (2 * 9 * 3 * 5 * 7 * 11)
 
 
-def test_runs_are_taken_in_turn():
+def test_runs_are_taken_in_turn(monkeypatch):
     order = []
-    timings = machine.time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
-    assert order == ["a", "b"] * 3
+    monkeypatch.setattr(machine, "finish", lambda device: order.append(device))
+    runs = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    timings = machine.time_in_turn(runs, repeats=2, device="cuda")
+    # Each is waited for, since a GPU returns before it is done.
+    assert order == ["a", "cuda", "b", "cuda"] * 3
     assert all(timing.seconds >= 0 and timing.cpu_seconds >= 0 for timing in timings.values())
+
+
+def test_a_gpu_is_asked_for_its_own_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (456, 789))
+    assert machine.peak_bytes("cuda") == 123 < machine.peak_bytes()
+    assert evaluation._free("cuda") == 456 < evaluation._free("cpu")
 
 
 def row(**changes):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hcd.bench import WholeBenchmark, WholeReport, WholeRow, bench_whole, whole
-from hcd.errors import UsageError
+from hcd.errors import PictureTooLargeError, UsageError
 from hcd.rescaler import TiledRescaler
 from tests.conftest import make_tiny_irn
 
@@ -82,6 +82,12 @@ def test_tiles_and_their_overlap(monkeypatch):
     tiles, overlap = whole._cut(WholeBenchmark(), "fast", torch.zeros(1, 3, 64, 64), tiled.inner)
     # Two by two cores of 8, whose windows are 10 pixels a side.
     assert (tiles, overlap) == (4, 400 / 256)
+
+
+def test_a_limit_that_is_too_low_is_named_with_the_picture(in_this_process):
+    settings = WholeBenchmark(sizes=((96, 128),), presets=("fast",), threads=1, memory=2**20, plain_megapixels=0)
+    with pytest.raises(PictureTooLargeError, match="128×96 pixels do not fit"):
+        bench_whole(settings)
 
 
 def row(**changes):

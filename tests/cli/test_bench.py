@@ -46,6 +46,8 @@ def test_the_command_names_bad_values(hcd):
     for arguments, message in (
         (("evaluation", "--blocks", "8,x"), "use numbers with commas between"),
         (("evaluation", "--sizes", "big"), "use a side in pixels"),
+        (("evaluation", "--device", "warp"), "device 'warp': not available here"),
+        (("pictures", "--device", "warp"), "device 'warp': not available here"),
         (("pictures", "--blocks", "8,x"), "use numbers with commas between"),
         (("pictures", "--presets", "plain"), "has no evaluations to measure"),
         (("evaluatio",), "Did you mean 'evaluation'?"),

@@ -47,6 +47,7 @@ class EvaluationBenchmark:
         memory: bytes that this implementation keeps to; None for most of what is free.
         plain: whether the transcription is run to compare with, where it fits into memory.
         precisions: that gradients are computed in, one row each; what this machine does not have is left out.
+        device: where networks run; on a GPU, memory is what tensors take there, and CPU time means little.
 
     Raises:
         UsageError: an unknown stage or precision, no size, no repeats, or a side that is below the scale.
@@ -61,6 +62,7 @@ class EvaluationBenchmark:
     memory: int | None = None
     plain: bool = True
     precisions: tuple[str, ...] = ("float32", "bfloat16")
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         unknown = [stage for stage in self.stages if stage not in STAGES]
@@ -77,7 +79,7 @@ class EvaluationBenchmark:
 
     def build(self) -> Rescaler:
         """The model that is measured."""
-        return build_subject(self.blocks, self.model)
+        return build_subject(self.blocks, self.model, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,18 +154,20 @@ class EvaluationReport:
     Attributes:
         model: its name.
         threads: that PyTorch used.
+        device: where networks ran.
         rows: stages and sizes in the order they were asked for.
     """
 
     model: str
     threads: int
+    device: str = "cpu"
     rows: list[EvaluationRow] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
             "model": self.model,
-            "machine": describe_machine(self.threads),
+            "machine": describe_machine(self.threads, self.device),
             "rows": [row.as_json() for row in self.rows],
         }
 
@@ -177,12 +181,14 @@ def bench_evaluation(
         settings: what is measured.
         on_row: called with every row as it is done.
     """
-    report = EvaluationReport(model=settings.build().name, threads=settings.threads or torch.get_num_threads())
+    threads = settings.threads or torch.get_num_threads()
+    report = EvaluationReport(model=settings.build().name, threads=threads, device=settings.device)
     for stage in settings.stages:
         density = 0.0  # bytes per pixel of the transcription, from the size before
-        precisions = [p for p in settings.precisions if stage != "upscale" and (p == "float32" or has_bfloat16())]
+        halves = stage != "upscale" and settings.device == "cpu" and has_bfloat16()
+        precisions = [p for p in settings.precisions if stage != "upscale" and (p == "float32" or halves)]
         for height, width in settings.sizes:
-            plain = settings.plain and density * height * width < _SHARE * available_bytes()
+            plain = settings.plain and density * height * width < _SHARE * _free(settings.device)
             ways = [*(precisions or ["float32"]), *([_PLAIN] if plain else [])]
             times, alone, operations = in_fresh_process(_time, settings, stage, height, width, ways)
             peaks = {way: in_fresh_process(_peak, settings, stage, height, width, way) for way in ways}
@@ -210,12 +216,19 @@ def bench_evaluation(
     return report
 
 
+def _free(device: str) -> int:
+    """Bytes that could be taken."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return available_bytes()
+
+
 def _prepare(settings: EvaluationBenchmark, height: int, width: int) -> tuple[Rescaler, Tensor, Tensor]:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model = settings.build()
     sides = tuple(-(-side // model.scale) * model.scale for side in (height, width))
-    hr = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(_SEED))
+    hr = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(_SEED)).to(settings.device)
     lr = quantize(nn.functional.avg_pool2d(hr, model.scale))
     return model, hr, lr
 
@@ -252,9 +265,9 @@ def _time(
     """Of every way; of the convolutions by themselves; and the operations of these."""
     model, hr, lr = _prepare(settings, height, width)
     runs = {way: _run(settings, model, stage, hr, lr, way) for way in ways}
-    times = machine.time_in_turn(runs, repeats=settings.repeats)
+    times = machine.time_in_turn(runs, repeats=settings.repeats, device=settings.device)
     share, shapes = _convolutions(model, stage, *hr.shape[-2:])
-    alone = machine.convolution_timing(shapes, repeats=settings.repeats)
+    alone = machine.convolution_timing(shapes, repeats=settings.repeats, device=settings.device)
     whole = machine.Timing(seconds=alone.seconds / share, cpu_seconds=alone.cpu_seconds / share)
     return times, whole, round(machine.flops(shapes) / share)
 
@@ -282,6 +295,6 @@ def _peak(settings: EvaluationBenchmark, stage: str, height: int, width: int, wa
 
     # What a process loads at first use, and what is made of weights, counts for neither.
     run(hr[..., : 16 * model.scale, : 16 * model.scale], lr[..., :16, :16])
-    before = machine.peak_bytes()
+    before = machine.peak_bytes(settings.device)
     run(hr, lr)
-    return machine.peak_bytes() - before
+    return machine.peak_bytes(settings.device) - before

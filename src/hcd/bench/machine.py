@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+def peak_bytes(device: str = "cpu") -> int:
+    """The most memory that this process has held so far; on a GPU, the most that its tensors have taken there."""
+    if _is_cuda(device):
+        return torch.cuda.max_memory_allocated(device)
     try:
         lines = Path("/proc/self/status").read_text("ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -26,6 +28,16 @@ def peak_bytes() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def finish(device: str = "cpu") -> None:
+    """Wait until a GPU has done what it was told to."""
+    if _is_cuda(device):
+        torch.cuda.synchronize(device)
+
+
+def _is_cuda(device: str) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +53,14 @@ class Timing:
     cpu_seconds: float
 
 
-def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, Timing]:
+def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int, device: str = "cpu") -> dict[str, Timing]:
     """Each run once to warm up, then all of them in turn, so that what else the machine does meets all alike."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():
             wall, cpu = time.perf_counter(), time.process_time()
             run()
+            finish(device)
             if turn:
                 found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     return {
@@ -128,12 +141,10 @@ def _fastest(shape: ConvShape, repeats: int, device: str) -> Timing:
         )
         for layout in (torch.contiguous_format, torch.channels_last)
     }
-    timings = time_in_turn(runs, repeats=repeats).values()
+    timings = time_in_turn(runs, repeats=repeats, device=device).values()
     return min(timings, key=lambda timing: timing.cpu_seconds)
 
 
 def _convolve(x: Tensor, weight: Tensor) -> None:
     with torch.inference_mode():
         F.conv2d(x, weight, padding=1)
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)

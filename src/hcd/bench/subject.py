@@ -86,9 +86,11 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
         return pool.submit(function, *arguments).result()
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
+def describe_machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """The processor and what PyTorch makes of it, for reports."""
+    on_gpu = torch.device(device).type == "cuda"
     return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else device,
         "processor": platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class WholeBenchmark:
         model: the name of a model with weights that is measured instead.
         threads: that PyTorch may use; None for as many as it takes by itself.
         memory: bytes that each process keeps to; None for most of what is free.
+        device: where networks run; on a GPU, memory is what tensors take there, and CPU time means little.
         plain_megapixels: pictures of at most so many are solved by the transcription's ``paper`` too.
 
     Raises:
@@ -55,6 +56,7 @@ class WholeBenchmark:
     model: str | None = None
     threads: int | None = None
     memory: int | None = None
+    device: str = "cpu"
     plain_megapixels: float = 0.1
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class WholeBenchmark:
 
     def build(self) -> Rescaler:
         """The model that is measured."""
-        return build_subject(self.blocks, self.model)
+        return build_subject(self.blocks, self.model, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +152,13 @@ class WholeReport:
     Attributes:
         model: its name.
         threads: that PyTorch used.
+        device: where networks ran.
         rows: sizes in the order they were asked for, and presets within.
     """
 
     model: str
     threads: int
+    device: str = "cpu"
     rows: list[WholeRow] = field(default_factory=list)
 
     def of_a_megapixel(self, row: WholeRow) -> float | None:
@@ -168,7 +172,7 @@ class WholeReport:
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         rows = [row.as_json() | {"of_a_megapixel": self.of_a_megapixel(row)} for row in self.rows]
-        return {"model": self.model, "machine": describe_machine(self.threads), "rows": rows}
+        return {"model": self.model, "machine": describe_machine(self.threads, self.device), "rows": rows}
 
 
 def bench_whole(settings: WholeBenchmark, *, on_row: Callable[[WholeRow], None] = lambda row: None) -> WholeReport:
@@ -180,7 +184,8 @@ def bench_whole(settings: WholeBenchmark, *, on_row: Callable[[WholeRow], None] 
         settings: what is measured.
         on_row: called with every row as it is done.
     """
-    report = WholeReport(model=settings.build().name, threads=settings.threads or torch.get_num_threads())
+    threads = settings.threads or torch.get_num_threads()
+    report = WholeReport(model=settings.build().name, threads=threads, device=settings.device)
     for height, width in settings.sizes:
         paper = None
         if height * width <= 1e6 * settings.plain_megapixels:
@@ -238,11 +243,11 @@ def _downscale(settings: WholeBenchmark, preset: str, height: int, width: int) -
     model, hr = _prepared(settings), mirrored_photographs(height, width)
     tiles, overlap = _cut(settings, preset, hr, model)
     begun = _Clock()
-    file, small = _file_of(hr, model, preset, settings.overrides, settings.memory)
+    file, small = _file_of(settings, hr, model, preset, settings.overrides)
     return _Small(
         file=file,
         timing=begun.timing(),
-        peak_bytes=machine.peak_bytes(),
+        peak_bytes=machine.peak_bytes(settings.device),
         evaluations=small.result.grad_evals,
         tiles=tiles,
         overlap=overlap,
@@ -253,6 +258,7 @@ def _downscale(settings: WholeBenchmark, preset: str, height: int, width: int) -
 def _cut(settings: WholeBenchmark, preset: str, hr: Tensor, model: Rescaler) -> tuple[int, float]:
     """The tiles that a picture is cut into, and the pixels of their windows over its own."""
     steps = get_settings(preset, **settings.overrides)
+    hr = hr.to(settings.device)
     fitted = fit_solving(hr, model, steps_hr=steps.steps_hr, steps_lr=steps.steps_lr, memory=settings.memory)
     if not isinstance(fitted, TiledRescaler):
         return 1, 1.0
@@ -265,8 +271,8 @@ def _cut(settings: WholeBenchmark, preset: str, hr: Tensor, model: Rescaler) -> 
 def _upscale(settings: WholeBenchmark, file: bytes, height: int, width: int) -> _Large:
     model = _prepared(settings)
     begun = _Clock()
-    rebuilt = _rebuilt(file, model, settings.memory)
-    timing, peak_bytes = begun.timing(), machine.peak_bytes()
+    rebuilt = _rebuilt(settings, file, model)
+    timing, peak_bytes = begun.timing(), machine.peak_bytes(settings.device)
     # The original comes after the peak was read: a receiver has none.
     hr = mirrored_photographs(height, width)
     return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(rebuilt, hr, channel="rgb"))
@@ -276,12 +282,14 @@ def _paper(settings: WholeBenchmark, height: int, width: int) -> _Large:
     """The whole published scheme in its plain transcription."""
     model = _prepared(settings)
     transcription = Transcription(model)
-    warm = pad_to_multiple(mirrored_photographs(_WARM, _WARM), model.scale)
+    warm = pad_to_multiple(mirrored_photographs(_WARM, _WARM), model.scale).to(settings.device)
     transcription.hr_gradient(warm, warm)
-    hr = mirrored_photographs(height, width)
+    hr = mirrored_photographs(height, width).to(settings.device)
+    machine.finish(settings.device)
     begun = _Clock()
     lr = transcription.collaborate(pad_to_multiple(hr, model.scale))
-    timing, peak_bytes = begun.timing(), machine.peak_bytes()
+    machine.finish(settings.device)
+    timing, peak_bytes = begun.timing(), machine.peak_bytes(settings.device)
     with torch.inference_mode():
         rebuilt = quantize(model.upscale(lr))[..., :height, :width]
     return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(rebuilt, hr, channel="rgb"))
@@ -303,20 +311,24 @@ def _prepared(settings: WholeBenchmark) -> Rescaler:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model = settings.build()
-    file, _ = _file_of(mirrored_photographs(_WARM, _WARM), model, "fast", {"steps_lr": 2})
-    _rebuilt(file, model, None)
+    # Without the limit, which is to be told of with the picture that is measured.
+    free = replace(settings, memory=None)
+    file, _ = _file_of(free, mirrored_photographs(_WARM, _WARM), model, "fast", {"steps_lr": 2})
+    _rebuilt(free, file, model)
     return model
 
 
 def _file_of(
-    hr: Tensor, model: Rescaler, preset: str, overrides: dict[str, Any], memory: int | None = None
+    settings: WholeBenchmark, hr: Tensor, model: Rescaler, preset: str, overrides: dict[str, Any]
 ) -> tuple[bytes, Downscaled]:
     """The bytes of the LR file, and what was found."""
-    small = downscale_picture(Picture(rgb=hr), model, preset, memory=memory, **overrides)
+    small = downscale_picture(
+        Picture(rgb=hr), model, preset, device=settings.device, memory=settings.memory, **overrides
+    )
     return encode_lr(small.picture, small.info), small
 
 
-def _rebuilt(data: bytes, model: Rescaler, memory: int | None) -> Tensor:
+def _rebuilt(settings: WholeBenchmark, data: bytes, model: Rescaler) -> Tensor:
     """The picture that a receiver makes of an LR file."""
     lr, info = decode_lr(data, Path("LR file"))
-    return upscale_picture(lr, model, info, memory=memory).rgb
+    return upscale_picture(lr, model, info, device=settings.device, memory=settings.memory).rgb

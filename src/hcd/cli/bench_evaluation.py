@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, help="Threads that PyTorch uses. Default: as it likes.")
 @click.option("--plain/--no-plain", default=True, help="Run the plain transcription beside it, where it fits.")
 @click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where it has them.")
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one."
+)
 @memory_option
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
@@ -33,6 +36,7 @@ def command(
     threads: int | None,
     plain: bool,
     precisions: str,
+    device: str,
     memory: int | None,
     json_file: Path | None,
 ) -> None:
@@ -45,6 +49,7 @@ def command(
     from hcd.bench import EvaluationBenchmark, bench_evaluation, parse_blocks, parse_size
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
+    from hcd.zoo import pick_device
 
     settings = EvaluationBenchmark(
         sizes=tuple(parse_size(size) for size in sizes.split(",")),
@@ -53,6 +58,7 @@ def command(
         repeats=repeats,
         plain=plain,
         precisions=tuple(precision.strip() for precision in precisions.split(",")),
+        device=pick_device(device),
         **given(model=model, threads=threads, memory=memory),
     )
     report = bench_evaluation(settings, on_row=lambda row: click.echo(_line(row), err=True))
@@ -73,7 +79,7 @@ def _print(report: EvaluationReport) -> None:
     from rich.table import Table
 
     headings = ("stage", "size", "s", "s/MP", "MiB", "plain: s", "MiB", "faster", "by CPU", "smaller", "conv")
-    table = Table(*headings, box=SIMPLE_HEAD, title=f"{report.model}, {report.threads} threads")
+    table = Table(*headings, box=SIMPLE_HEAD, title=f"{report.model}, {report.device}, {report.threads} threads")
     for column in table.columns[1:]:
         column.justify = "right"
         column.no_wrap = True

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Megapixels up to which the plain transcription solves a picture too, by its own 'paper'; 0 for none.",
 )
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one."
+)
 @memory_option
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
@@ -37,6 +40,7 @@ def command(
     model: str | None,
     threads: int | None,
     plain_up_to: float,
+    device: str,
     memory: int | None,
     json_file: Path | None,
 ) -> None:
@@ -50,12 +54,14 @@ def command(
     from hcd.bench import WholeBenchmark, bench_whole, parse_blocks, parse_size
     from hcd.evaluate import json_text
     from hcd.files import write_atomically
+    from hcd.zoo import pick_device
 
     settings = WholeBenchmark(
         sizes=tuple(parse_size(size) for size in sizes.split(",")),
         presets=tuple(preset.strip() for preset in presets.split(",") if preset.strip()),
         blocks=parse_blocks(blocks),
         plain_megapixels=plain_up_to,
+        device=pick_device(device),
         **given(model=model, threads=threads, memory=memory, steps_lr=steps_lr),
     )
     report = bench_whole(settings, on_row=lambda row: click.echo(_line(row), err=True))
@@ -79,7 +85,9 @@ def _print(report: WholeReport, *, gains: bool) -> None:
 
     headings = ("", "size", "evals", "tiles", "overlap", "s/MP", "CPU s/MP", "of 1 MP", "MiB", "up: CPU s/MP", "MiB")
     of_paper = ("dB", "paper: s", "dB", "faster", "by CPU")
-    table = Table(*headings, *of_paper, box=SIMPLE_HEAD, title=f"{report.model}, {report.threads} threads")
+    table = Table(
+        *headings, *of_paper, box=SIMPLE_HEAD, title=f"{report.model}, {report.device}, {report.threads} threads"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
         column.no_wrap = True
