@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hcd.tiling import map_tiles, split, sum_tiles
+from hcd.errors import UsageError
+from hcd.tiling import cheapest_window, map_tiles, split, sum_tiles
 
 
 @st.composite
@@ -47,6 +48,43 @@ def test_windows_hold_core_and_halo_inside_the_picture(splitting):
         assert columns.stop == min(width, tile.right + halo)
         assert rows.stop - rows.start <= sizes["window"]
         assert columns.stop - columns.start <= sizes["window"]
+
+
+def computed(height, width, window, halo):
+    """Pixels of all windows, and of the largest."""
+    sizes = [
+        (tile.window_bottom - tile.window_top) * (tile.window_right - tile.window_left)
+        for tile in split(height, width, window=window, halo=halo)
+    ]
+    return sum(sizes), max(sizes)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5), st.integers(1, 400))
+def test_the_cheapest_window_computes_least(height, width, halo, spare):
+    area = (2 * halo + 1) ** 2 + spare
+    window = cheapest_window(height, width, area=area, halo=halo)
+    total, largest = computed(height, width, window, halo)
+    assert largest <= area
+    least = 2 * halo + 1
+    for rows in range(least, max(height, least) + 1):
+        # A window that is longer than the picture is as long as the picture.
+        columns = area // min(rows, height)
+        if columns >= least:
+            tiles = split(height, width, window=(rows, columns), halo=halo)
+            # Halos of smaller cores end at the borders more than once a side.
+            if min(min(tile.bottom - tile.top, tile.right - tile.left) for tile in tiles) >= halo:
+                assert total <= computed(height, width, (rows, columns), halo)[0]
+
+
+def test_windows_need_not_be_square():
+    window = cheapest_window(1000, 1500, area=113000, halo=10)
+    assert computed(1000, 1500, window, 10)[0] < computed(1000, 1500, 336, 10)[0]
+    assert cheapest_window(12, 1000, area=6000, halo=8) == (17, 350)
+
+
+def test_a_window_without_a_core_is_named():
+    with pytest.raises(UsageError, match="area 24: leaves no core in windows with a halo of 2; needs 25"):
+        cheapest_window(100, 100, area=24, halo=2)
 
 
 @given(splittings())

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hcd.errors import UsageError
+
 TileFunction = Callable[[Tensor, "Tile"], Tensor]
 
 
@@ -52,17 +54,18 @@ class Tile:
         return rows, slice(left * scale, (left + self.right - self.left) * scale)
 
 
-def split(height: int, width: int, *, window: int, halo: int) -> list[Tile]:
+def split(height: int, width: int, *, window: int | tuple[int, int], halo: int) -> list[Tile]:
     """Tiles of nearly equal cores over an LR picture, row by row.
 
     Args:
         height, width: of the LR picture.
-        window: largest side of a window, above ``2 · halo``.
+        window: largest side of a window, or height and width, above ``2 · halo``.
         halo: pixels around a core that its window has besides, where the picture goes on.
     """
+    rows, columns = (window, window) if isinstance(window, int) else window
     tiles = []
-    for top, bottom in _parts(height, window, halo):
-        for left, right in _parts(width, window, halo):
+    for top, bottom in _parts(height, rows, halo):
+        for left, right in _parts(width, columns, halo):
             tiles.append(
                 Tile(
                     top=top,
@@ -76,6 +79,36 @@ def split(height: int, width: int, *, window: int, halo: int) -> list[Tile]:
                 )
             )
     return tiles
+
+
+def cheapest_window(height: int, width: int, *, area: int, halo: int) -> tuple[int, int]:
+    """Height and width of the windows that cut an LR picture into the tiles with the fewest pixels in all.
+
+    What is computed twice lies around cores, so that few and nearly square ones are best, except that none lies
+    outside of the picture.
+
+    Args:
+        height, width: of the LR picture.
+        area: most pixels of a window.
+        halo: as of :func:`split`.
+
+    Raises:
+        UsageError: so small a window has no core.
+    """
+    best: tuple[int, tuple[int, int]] | None = None
+    for rows in range(1, height + 1):
+        tall = _longest_window(height, rows, halo)
+        columns = _fewest_parts(width, area // tall, halo)
+        if columns is not None:
+            computed = (height + 2 * halo * (rows - 1)) * (width + 2 * halo * (columns - 1))
+            if best is None or computed < best[0]:
+                best = computed, (tall, _longest_window(width, columns, halo))
+        if columns == 1:  # more rows only add to what is computed
+            break
+    if best is None:
+        raise UsageError(f"area {area}: leaves no core in windows with a halo of {halo}; needs {(2 * halo + 1) ** 2}")
+    # A side that is not cut may be shorter than its halos.
+    return max(best[1][0], 2 * halo + 1), max(best[1][1], 2 * halo + 1)
 
 
 def map_tiles(
@@ -111,6 +144,18 @@ def _parts(length: int, window: int, halo: int) -> list[tuple[int, int]]:
     """Where the cores along one side begin and end."""
     count = 1 if length <= window else -(-length // (window - 2 * halo))
     return [(i * length // count, (i + 1) * length // count) for i in range(count)]
+
+
+def _longest_window(length: int, parts: int, halo: int) -> int:
+    """Of so many nearly equal cores along a side."""
+    return length if parts == 1 else min(length, -(-length // parts) + 2 * halo)
+
+
+def _fewest_parts(length: int, window: int, halo: int) -> int | None:
+    """How many cores along a side leave windows of at most this length."""
+    if length <= window:
+        return 1
+    return None if window <= 2 * halo else -(-length // (window - 2 * halo))
 
 
 class _MapTiles(torch.autograd.Function):

@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 import hcd
 from hcd.collab import fit_solving, fit_upscaling, memory
 from hcd.errors import PictureTooLargeError
-from hcd.nets import convolution
+from hcd.nets import convolution, gradient_precision
+from hcd.nets.frozen import bytes_to_prepare
 from hcd.nets.grain import fusion, rescaling, stylegan2
 from hcd.rescaler import GrayRescaler, TiledRescaler, reach_of
 from tests.conftest import make_smooth_picture, make_tiny_irn
@@ -90,8 +91,17 @@ class TestFitting:
     def hr(self):
         return torch.rand(1, 3, 200, 240)
 
-    def kept(self, hr):
-        return memory._HOLES + memory._LR_TENSORS * hr.nbytes // 4
+    @pytest.fixture(autouse=True)
+    def prepared(self, model):
+        """With its weights laid out, which else would count."""
+        lr = torch.rand(1, 3, 8, 8, requires_grad=True)
+        for precision in ("float32", "auto"):
+            with gradient_precision(precision):
+                model.upscale(lr).sum().backward()
+        assert bytes_to_prepare(model, gradients=True) == 0
+
+    def kept(self, hr, steps=5):
+        return memory._HOLES + (16 + 2 * steps) * hr.nbytes // 4
 
     def needed(self, model, hr, work=memory._solve_lr):
         """For the whole picture, beside what is kept."""
@@ -139,6 +149,24 @@ class TestFitting:
         assert fit_upscaling(lr, model) is model
         spare(monkeypatch, memory._HOLES + 3 * hr.nbytes + 0.99 * self.needed(model, hr, memory._upscale))
         assert isinstance(fit_upscaling(lr, model), TiledRescaler)
+
+    def test_few_evaluations_keep_fewer_tensors(self, model, hr, monkeypatch):
+        whole = self.needed(model, hr)
+        spare(monkeypatch, self.kept(hr, steps=3) + 1.01 * whole)
+        assert fitted(hr, model, steps_lr=3) is model
+        assert isinstance(fitted(hr, model, steps_lr=8), TiledRescaler)
+        # A solver keeps no more than the last of them.
+        spare(monkeypatch, self.kept(hr, steps=8) + 1.01 * whole)
+        assert fitted(hr, model, steps_lr=8) is fitted(hr, model, steps_lr=40) is model
+
+    def test_weights_to_be_laid_out_count(self, hr, monkeypatch):
+        unprepared = make_tiny_irn(2)
+        room = self.kept(hr) + self.needed(unprepared, hr)
+        spare(monkeypatch, room + 0.9 * bytes_to_prepare(unprepared, gradients=True))
+        assert isinstance(fitted(hr, unprepared), TiledRescaler)
+        fresh = make_tiny_irn(2)
+        spare(monkeypatch, room + 1.1 * bytes_to_prepare(fresh, gradients=True))
+        assert fitted(hr, fresh) is fresh
 
     def test_a_limit_counts_what_the_process_holds(self, model, hr, monkeypatch):
         monkeypatch.setattr(memory, "_resident", lambda: 7 * GIB)
@@ -233,7 +261,8 @@ class TestModelsOfOneSize:
 
     def test_picture_that_cannot_fit_is_refused(self, model, monkeypatch):
         hr = torch.rand(1, 3, 64, 64)
-        kept = memory._HOLES + memory._LR_TENSORS * hr.nbytes // 16
+        prepared = bytes_to_prepare(model, gradients=True)
+        kept = memory._HOLES + (16 + 2 * 3) * hr.nbytes // 16 + prepared
         needed = kept + memory._MARGIN * memory._bytes_at_once(memory._solve_lr, hr, model)
         spare(monkeypatch, 0.99 * needed)
         with pytest.raises(
@@ -245,6 +274,8 @@ class TestModelsOfOneSize:
         assert hcd.collaborate(hr, model, "plain").lr.shape == (1, 3, 16, 16)
         spare(monkeypatch, 1.01 * needed)
         assert hcd.collaborate(hr, model, "fast", steps_lr=1).grad_evals == 1
+        # Its weights are laid out now, and no longer count.
+        spare(monkeypatch, 1.01 * needed - prepared)
         with pytest.raises(PictureTooLargeError):
             hcd.collaborate(hr, model, "paper")
 

@@ -63,7 +63,8 @@ def collaborate(
     _check(hr)
     # The caller may be in inference mode, whose tensors can take no part in a gradient.
     with torch.inference_mode(False):
-        hr = hr.detach().clone()
+        # Nothing writes into the original, and the result's tensors are new ones.
+        hr = hr.detach().clone() if hr.is_inference() else hr.detach()
         run = Run(
             model=model,
             settings=configured,

@@ -19,23 +19,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hcd.collab.objective import Reconstruction
 from hcd.errors import PictureTooLargeError
+from hcd.nets.frozen import bytes_to_prepare
 from hcd.rescaler import Rescaler, TiledRescaler, reach_of
 from hcd.rescaler.reach import LARGEST_PIECE, SMALLEST_PIECE
+from hcd.tiling import cheapest_window
 
 _GIB = 2**30
 # Beside the tensors that are counted: working buffers of convolutions, and what the allocator does not give back.
 _MARGIN = 1.3
 # Without a limit, this share of the memory that is free may be used.
 _SHARE = 0.75
-# LR-sized tensors that a solver keeps, and HR-sized ones that an HR stage works with.
-_LR_TENSORS, _HR_TENSORS = 32, 8
+# LR-sized tensors that a solver keeps: so many, and a move and a gradient change per evaluation, of which it keeps
+# the last; in all at most. HR-sized ones that an HR stage works with.
+_LR_TENSORS, _LR_TENSORS_PER_STEP, _LR_TENSORS_AT_MOST, _HR_TENSORS = 16, 2, 32, 8
 # The heap has holes where growing tensors followed each other, up to the size from which on each is mapped by itself.
 _HOLES = 48 * 2**20
 # A process takes some bytes more in one run than in another: what the least is said to be leaves room for that.
 _SLACK = 8 * 2**20
 # What measuring how far a model looks may take, where that suffices.
 _MEASURING = 2**25
-_STEP = 16  # LR pixels, of the side of windows
+_STEP = 1.03  # from one area of windows to the next
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -56,16 +59,19 @@ def fit_solving(hr: Tensor, model: Rescaler, *, steps_hr: int, steps_lr: int, me
     bytes_of_picture = hr.element_size() * 3 * height * width
     kept = 0
     if steps_hr or steps_lr:
-        kept = _LR_TENSORS * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
+        tensors = min(_LR_TENSORS + _LR_TENSORS_PER_STEP * max(steps_hr, steps_lr), _LR_TENSORS_AT_MOST)
+        kept = tensors * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
     work = _solve_both if steps_hr else _solve_lr if steps_lr else _downscale
     if model.hr_size is not None:
         if work is _downscale:
             return model
-        return _fit(hr, model, kept=kept, whole=_bytes_at_once(work, hr, model), per_pixel=math.inf, memory=memory)
+        at_once = _bytes_at_once(work, hr, model)
+        return _fit(hr, model, kept=kept, whole=at_once, per_pixel=math.inf, gradients=True, memory=memory)
     whole = _bytes_per_pixel(work, hr, model) * height * width
     # Tiles take one network at a time.
     per_pixel = _bytes_per_pixel(_solve_lr if steps_hr else work, hr, model)
-    return _fit(hr, model, kept=kept, whole=whole, per_pixel=per_pixel, memory=memory)
+    gradients = work is not _downscale
+    return _fit(hr, model, kept=kept, whole=whole, per_pixel=per_pixel, gradients=gradients, memory=memory)
 
 
 def fit_upscaling(lr: Tensor, model: Rescaler, *, memory: int | None = None) -> Rescaler:
@@ -80,12 +86,23 @@ def fit_upscaling(lr: Tensor, model: Rescaler, *, memory: int | None = None) -> 
     per_pixel = _bytes_per_pixel(_upscale, hr, model)
     # The restored picture in floats, rounded, and once in between.
     kept = 3 * hr.element_size() * 3 * size[0] * size[1]
-    return _fit(hr, model, kept=kept, whole=per_pixel * size[0] * size[1], per_pixel=per_pixel, memory=memory)
+    whole = per_pixel * size[0] * size[1]
+    return _fit(hr, model, kept=kept, whole=whole, per_pixel=per_pixel, gradients=False, memory=memory)
 
 
-def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: float, memory: int | None) -> Rescaler:
+def _fit(
+    hr: Tensor,
+    model: Rescaler,
+    *,
+    kept: int,
+    whole: float,
+    per_pixel: float,
+    gradients: bool,
+    memory: int | None,
+) -> Rescaler:
     spare = _spare(hr.device, memory)
-    kept += _HOLES
+    of_picture = kept + _HOLES
+    kept = of_picture + bytes_to_prepare(model, gradients=gradients)
     if kept + _MARGIN * whole <= spare:
         return model
     height, width = hr.shape[-2:]
@@ -102,9 +119,9 @@ def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: flo
     halo = reach_of(model, side=side)
     # Counted anew: the first convolutions of a process have loaded what all of them need.
     spare = _spare(hr.device, memory)
+    kept = of_picture + bytes_to_prepare(model, gradients=gradients)
     least = 3 * halo + 1
     short, long = sorted((-(-height // scale), -(-width // scale)))
-    # Windows end at the picture's borders: those of a narrow picture are longer.
     area = (spare - kept) / per_pixel
     smallest = min(least, short) * min(least, long)
     measured = _HOLES + measuring * max(least, side) ** 2
@@ -118,9 +135,9 @@ def _fit(hr: Tensor, model: Rescaler, *, kept: int, whole: float, per_pixel: flo
             f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
             f"in tiles; {remedy}, or shrink the picture"
         )
-    window = max(math.isqrt(int(area)), int(area) // short)
     # In steps, so that a process that takes a little more in one run than in another cuts the same tiles.
-    window = max(least, window // _STEP * _STEP)
+    area = max(smallest, _STEP ** math.floor(math.log(area, _STEP)))
+    window = cheapest_window(-(-height // scale), -(-width // scale), area=int(area), halo=halo)
     # Tiles of different sizes leave holes in the heap, which would grow with their number.
     before_tile = _give_back if hr.device.type == "cpu" else lambda: None
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)

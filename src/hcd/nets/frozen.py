@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from hcd.nets import convolution
 from hcd.nets.frozen_bfloat16 import InBfloat16
 from hcd.nets.frozen_blocks import Concatenated, Convs, FrozenBlock, InPlanes
-from hcd.nets.precision import wants_bfloat16
+from hcd.nets.precision import has_bfloat16, wants_bfloat16
 
 
 def run_frozen(way: FrozenBlock, x: Tensor) -> Tensor:
@@ -98,3 +98,24 @@ def _state(tensors: list[Tensor]) -> object | None:
     if any(tensor.is_inference() for tensor in tensors):
         return None
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+
+def bytes_to_prepare(net: nn.Module, *, gradients: bool) -> int:
+    """What laying out the weights of a network anew will yet take, on a CPU; measured in multiples of the weights.
+
+    Args:
+        net: whose blocks say by a method ``frozen`` how they are computed.
+        gradients: whether gradients will be wanted, which dense blocks may compute in a way of their own.
+    """
+    total = 0
+    for module in net.modules():
+        weights = list(module.parameters()) if callable(getattr(module, "frozen", None)) else []
+        if any(weight.requires_grad or weight.device.type != "cpu" for weight in weights):
+            continue
+        known = _KNOWN.get(module, {})
+        # As they are and turned around, in float32; the same in half as many bytes, of dense blocks alone.
+        copies = 0 if any(way is not InBfloat16 for way in known) else 2
+        if gradients and has_bfloat16() and not isinstance(module, nn.Conv2d) and InBfloat16 not in known:
+            copies += 1
+        total += copies * sum(weight.nbytes for weight in weights)
+    return total

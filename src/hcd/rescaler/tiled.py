@@ -20,7 +20,7 @@ class TiledRescaler(Rescaler):
 
     Args:
         inner: a rescaler without a fixed size; name, scale, weights and latent are its own.
-        window: largest side of a window in LR pixels, above ``2 · halo``.
+        window: largest side of a window in LR pixels, or height and width, above ``2 · halo``.
         halo: LR pixels around a tile that are computed and not kept.
         before_tile: called before every tile is computed, in either direction.
 
@@ -29,11 +29,16 @@ class TiledRescaler(Rescaler):
     """
 
     def __init__(
-        self, inner: Rescaler, *, window: int, halo: int, before_tile: Callable[[], None] = lambda: None
+        self,
+        inner: Rescaler,
+        *,
+        window: int | tuple[int, int],
+        halo: int,
+        before_tile: Callable[[], None] = lambda: None,
     ) -> None:
         if inner.hr_size is not None:
             raise UsageError(f"'{inner.name}' takes pictures of one size alone, which cannot be tiled")
-        if window <= 2 * halo:
+        if min((window,) if isinstance(window, int) else window) <= 2 * halo:
             raise UsageError(f"window {window}: must be above twice the halo of {halo}")
         super().__init__(name=inner.name, scale=inner.scale, weights_hash=inner.weights_hash, latent=inner.latent)
         self.inner = inner
