@@ -101,3 +101,13 @@ def test_debug_prints_a_traceback(tmp_path):
     assert done.returncode != 0
     assert b"Traceback" in done.stderr
     assert b"ImageError" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_large_pages_are_asked_for_unless_that_is_decided(hcd, monkeypatch, given, expected):
+    if given is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    else:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", given)
+    assert hcd("models").exit_code == 0
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == expected

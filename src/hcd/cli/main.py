@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 
 import click
 
@@ -62,3 +63,6 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def main(debug: bool) -> None:
     """Small pictures from which the large ones can be rebuilt (Hierarchical Collaborative Downscaling)."""
+    # PyTorch asks for it when it first takes memory: large tensors then come in pages of 2 MiB. In pages of 4 KiB,
+    # which Linux clears one by one, that takes up to a quarter of the time (docs/notes/0019).
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
