@@ -58,7 +58,7 @@ class Diary(Watcher):
         self.gave_up: list[str] = []
         self.evaluations = 0
 
-    def plan(self, kept: int, ahead: Sequence[Job]) -> None:
+    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
         self.kept, self.ahead = kept, [job.title for job in ahead]
 
     def start(self, job: Job) -> None:

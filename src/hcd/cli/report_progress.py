@@ -29,9 +29,11 @@ class ReportProgress(Watcher):
         self._left: dict[str, float] = defaultdict(float)
         self._spent: dict[str, tuple[float, float]] = {}
         self._total = self._done = 0.0
+        self._workers = 1
         self._said = time.monotonic()
 
-    def plan(self, kept: int, ahead: Sequence[Job]) -> None:
+    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
+        self._workers = workers
         for job in ahead:
             cost = self._costs[job.key] = job.cost()
             self._left[job.model.name] += cost
@@ -77,7 +79,7 @@ class ReportProgress(Watcher):
         if not cost:
             return None
         pace = {name: pair[1] / pair[0] for name, pair in self._spent.items() if pair[0]}
-        return sum(left * pace.get(name, seconds / cost) for name, left in self._left.items())
+        return sum(left * pace.get(name, seconds / cost) for name, left in self._left.items()) / self._workers
 
 
 def _minutes(seconds: float) -> str:

@@ -27,6 +27,12 @@ from hcd.cli.options import out_option
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Where outcomes are kept. Default: cache inside OUT.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that measure at once, each with its part of the threads. Default: one for each core, 4 at most; "
+    "1 on a GPU.",
+)
 @click.option("--pdf", is_flag=True, help="Print the page to report.pdf besides; needs Chromium or Chrome.")
 @out_option("Folder of the report: index.html, figures.csv, timings.csv, report.json, report.toml.")
 @click.pass_context
@@ -38,6 +44,7 @@ def command(
     config_file: Path | None,
     cache: Path | None,
     device: str,
+    workers: int | None,
     pdf: bool,
     out: Path,
 ) -> None:
@@ -45,6 +52,8 @@ def command(
 
     Whatever was measured is kept: a run that was interrupted goes on, a changed one measures what is new.
     """
+    import torch
+
     from hcd.cli.report_progress import report_progress
     from hcd.errors import UsageError, printable
     from hcd.report import FULL, QUICK, find_browser, print_page, read_config, reproduce
@@ -61,9 +70,13 @@ def command(
         config = replace(config, models=tuple(name.strip() for name in models.split(",")))
     if pdf:
         find_browser()
+    device = pick_device(device)
+    if workers is None:
+        # More would want much memory, and seldom have less than a core each.
+        workers = min(torch.get_num_threads(), 4) if device == "cpu" else 1
     try:
         with report_progress() as watcher:
-            done = reproduce(config, out, data=data, cache=cache, device=pick_device(device), watcher=watcher)
+            done = reproduce(config, out, data=data, cache=cache, device=device, workers=workers, watcher=watcher)
     except KeyboardInterrupt:
         click.echo(
             f"interrupted: what was measured is kept in {cache or out / 'cache'}, the same command goes on", err=True

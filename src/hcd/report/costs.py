@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class Receiver(Job):
         repeats: pairs, after one to warm up. Which of both comes first changes from pair to pair.
     """
 
+    alone: ClassVar[bool] = True
     model: Rescaler
     plain: Solve
     collaborative: Solve
@@ -125,6 +126,7 @@ class Footprint(Job):
         work: a preset, or ``upscale`` for the plain LR picture.
     """
 
+    alone: ClassVar[bool] = True
     model: Rescaler
     text: str
     subject: Subject

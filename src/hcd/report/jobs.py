@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -35,9 +35,11 @@ class Job(ABC):
 
     Attributes:
         model: what it runs.
+        alone: whether it takes times or memory, and so wants the machine for itself.
     """
 
     model: Rescaler
+    alone: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -6,23 +6,25 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import final
 
 from hcd.collab import Evaluation
-from hcd.errors import HcdError, printable
-from hcd.report.config import ReportConfig
-from hcd.report.datasets import Subject
+from hcd.errors import HcdError, UsageError, printable
+from hcd.report.config import ReportConfig, split_model
+from hcd.report.datasets import Subject, find_sets
 from hcd.report.jobs import Job, Solve
 from hcd.report.store import Outcome, Store
 from hcd.rescaler import Rescaler
+from hcd.zoo import load
 
 
 class Watcher(ABC):
     """Is told how a report gets on."""
 
     @abstractmethod
-    def plan(self, kept: int, ahead: Sequence[Job]) -> None:
-        """How many outcomes are kept, and what is to be measured."""
+    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
+        """How many outcomes are kept, what is to be measured, and by how many processes at once."""
 
     @abstractmethod
     def start(self, job: Job) -> None:
@@ -34,7 +36,7 @@ class Watcher(ABC):
 
     @abstractmethod
     def done(self, job: Job, seconds: float) -> None:
-        """It is done."""
+        """It is done, or another process has done one."""
 
     def failed(self, job: Job) -> None:  # noqa: B027 - most need not know
         """It could not be done, and is not asked for again."""
@@ -46,6 +48,23 @@ class Failed(Exception):  # noqa: N818 - told as a gap, not an error
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a laboratory is opened from, here or in another process.
+
+    Attributes:
+        data: a folder with a folder of pictures for each set; None for photographs of scikit-image.
+        cache: where outcomes are kept.
+        device: where the models run.
+    """
+
+    config: ReportConfig
+    data: Path | None
+    cache: Path
+    device: str
+
+
+@final
 @dataclass(kw_only=True)
 class Laboratory:
     """The pictures and models of a report, and what jobs on them found.
@@ -53,6 +72,7 @@ class Laboratory:
     Attributes:
         models: in the order of the configuration.
         subjects: whole pictures of all sets that are there.
+        missing: names of the sets that are not.
         failed: title of each job that could not be done → why.
     """
 
@@ -60,6 +80,7 @@ class Laboratory:
     models: Sequence[Rescaler]
     subjects: Sequence[Subject]
     store: Store
+    missing: Sequence[str] = ()
     watcher: Watcher | None = None
     failed: dict[str, str] = field(default_factory=dict)
     _failed: dict[str, str] = field(default_factory=dict, init=False, repr=False)
@@ -130,3 +151,38 @@ class Laboratory:
     def solve(self, subject: Subject, model: Rescaler, preset: str, **settings: object) -> Solve:
         """The job of one picture under a preset."""
         return Solve(subject=subject, model=model, preset=preset, settings=tuple(settings.items()))
+
+
+def open_laboratory(order: Order, watcher: Watcher | None = None) -> Laboratory:
+    """Find the pictures and load the models.
+
+    Raises:
+        UsageError: none of the sets is there, or two models are the same.
+        ModelError, WeightsError: a model cannot be loaded.
+    """
+    config = order.config
+    subjects, missing = find_sets(order.data, config.sets, config.largest)
+    if not subjects:
+        raise UsageError(
+            f"{order.data}: holds none of the sets {', '.join(config.sets)}; give each a folder of that name with its "
+            "pictures"
+        )
+    return Laboratory(
+        config=config,
+        models=_load_all(config, order.device),
+        subjects=subjects,
+        missing=missing,
+        store=Store(order.cache),
+        watcher=watcher,
+    )
+
+
+def _load_all(config: ReportConfig, device: str) -> list[Rescaler]:
+    found: dict[str, tuple[str, Rescaler]] = {}
+    for text in config.models:
+        name, file = split_model(text)
+        model = load(name, weights=file or None, device=device)
+        if model.name in found:
+            raise UsageError(f"models '{found[model.name][0]}' and '{text}': both are {model.name}; leave one out")
+        found[model.name] = text, model
+    return [model for _, model in found.values()]

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,14 +19,13 @@ from hcd.evaluate import json_text
 from hcd.files import write_atomically
 from hcd.report.blocks import Figure, Section
 from hcd.report.chapters import CHAPTERS
-from hcd.report.config import FULL, QUICK, ReportConfig, split_model
-from hcd.report.datasets import KNOWN_SETS, find_sets
-from hcd.report.laboratory import Failed, Laboratory, Watcher
+from hcd.report.config import FULL, QUICK, ReportConfig
+from hcd.report.datasets import KNOWN_SETS
+from hcd.report.jobs import Job
+from hcd.report.laboratory import Failed, Laboratory, Order, Watcher, open_laboratory
 from hcd.report.ledger import Ledger
 from hcd.report.page import ModelFacts, PageFacts, render_page
-from hcd.report.store import Store
-from hcd.rescaler import Rescaler
-from hcd.zoo import load
+from hcd.report.workers import crew, distinct_jobs, share_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ def reproduce(
     data: Path | None = None,
     cache: Path | None = None,
     device: str = "cpu",
+    workers: int = 1,
     watcher: Watcher | None = None,
 ) -> Reproduction:
     """Measure everything that a configuration asks for, and write the report.
@@ -62,32 +63,27 @@ def reproduce(
         data: a folder with a folder of pictures for each set; None for photographs of scikit-image.
         cache: where outcomes are kept; None for ``cache`` inside ``folder``.
         device: where the models run.
+        workers: processes that measure at once, which share this one's threads; each takes the memory of one.
 
     Raises:
-        UsageError: none of the sets is there, two models are the same, or one cannot be loaded.
+        UsageError: none of the sets is there, two models are the same, or fewer than one worker.
         ModelError, WeightsError: a model cannot be loaded.
         OutputError: the folder cannot be written.
         MissingDependencyError: matplotlib or SciPy is not installed.
     """
+    if workers < 1:
+        raise UsageError(f"workers {workers}: must be 1 or more")
     _check_extras()
-    subjects, missing = find_sets(data, config.sets, config.largest)
-    if not subjects:
-        raise UsageError(
-            f"{data}: holds none of the sets {', '.join(config.sets)}; give each a folder of that name with its "
-            "pictures"
-        )
-    models = _load_all(config, device)
+    order = Order(config=config, data=data, cache=cache or folder / "cache", device=device)
+    laboratory = open_laboratory(order, watcher)
     # At once, so that a folder that cannot be written is found out before the work.
     write_atomically(folder / "report.toml", config.portable.toml().encode())
-    laboratory = Laboratory(
-        config=config, models=models, subjects=subjects, store=Store(cache or folder / "cache"), watcher=watcher
-    )
-    _measure_all(laboratory)
+    _measure_all(laboratory, order, workers)
     ledger = Ledger()
     sections = [chapter.section(laboratory, ledger) for chapter in CHAPTERS]
-    facts = _facts(config, laboratory, missing, data=data, device=device)
+    facts = _facts(laboratory, order, workers)
     _write(folder, facts, config, sections, ledger)
-    return Reproduction(page=folder / "index.html", missing=missing, failed=laboratory.failed)
+    return Reproduction(page=folder / "index.html", missing=laboratory.missing, failed=laboratory.failed)
 
 
 def _check_extras() -> None:
@@ -97,30 +93,47 @@ def _check_extras() -> None:
             raise MissingDependencyError(f"a report needs {name}; pip install 'hcd[report]'")
 
 
-def _load_all(config: ReportConfig, device: str) -> list[Rescaler]:
-    found: dict[str, tuple[str, Rescaler]] = {}
-    for text in config.models:
-        name, file = split_model(text)
-        model = load(name, weights=file or None, device=device)
-        if model.name in found:
-            raise UsageError(f"models '{found[model.name][0]}' and '{text}': both are {model.name}; leave one out")
-        found[model.name] = text, model
-    return [model for _, model in found.values()]
-
-
-def _measure_all(laboratory: Laboratory) -> None:
-    """Every job once, in the order of the chapters."""
-    # Copies of a picture are one job under two names, and where it fails, both are told.
-    jobs = {(job.key, job.title): job for chapter in CHAPTERS for job in chapter.jobs(laboratory)}
+def _measure_all(laboratory: Laboratory, order: Order, workers: int) -> None:
+    """Every job once: what can be is shared out among processes, what times are taken of comes after that, alone."""
+    jobs = distinct_jobs(CHAPTERS, laboratory)
+    ahead = [job for key, job in jobs.items() if laboratory.store.get(key) is None]
     if laboratory.watcher is not None:
-        distinct = {job.key: job for job in jobs.values()}
-        ahead = [job for key, job in distinct.items() if laboratory.store.get(key) is None]
-        laboratory.watcher.plan(len(distinct) - len(ahead), ahead)
-    for job in jobs.values():
-        try:
+        laboratory.watcher.plan(len(jobs) - len(ahead), ahead, workers)
+    if workers > 1:
+        _measure_together(laboratory, order, share_out([job for job in ahead if not job.alone], workers))
+    # Copies of a picture are one job under two names, and where it fails, both are told.
+    for job in {(job.key, job.title): job for chapter in CHAPTERS for job in chapter.jobs(laboratory)}.values():
+        with suppress(Failed):
             laboratory.outcome(job)
-        except Failed:
-            continue
+
+
+def _measure_together(laboratory: Laboratory, order: Order, shares: Sequence[Sequence[Job]]) -> None:
+    """The first share here, and each other one in a process of its own."""
+    own, *others = shares
+    jobs = {job.key: job for share in others for job in share}
+    watcher, before = laboratory.watcher, torch.get_num_threads()
+
+    def told(key: str, seconds: float) -> None:
+        if watcher is not None:
+            watcher.done(jobs[key], seconds)
+
+    threads = _threads(len(shares))
+    with crew(order, others, threads) as helpers:
+        torch.set_num_threads(threads)
+        try:
+            for job in own:
+                with suppress(Failed):
+                    laboratory.outcome(job)
+                for key, seconds in helpers.news():
+                    told(key, seconds)
+            helpers.wait(told)
+        finally:
+            torch.set_num_threads(before)
+
+
+def _threads(workers: int) -> int:
+    """Of each process, so that all together take those of this one."""
+    return max(1, torch.get_num_threads() // workers)
 
 
 def _command(config: ReportConfig, data: Path | None, device: str) -> str:
@@ -140,19 +153,20 @@ def _command(config: ReportConfig, data: Path | None, device: str) -> str:
     return printable(shlex.join([*words, "-o", "OUT"]))
 
 
-def _machine(device: str) -> str:
-    cores = f"{os.cpu_count()} cores ({platform.machine()}), {torch.get_num_threads()} threads"
+def _machine(device: str, workers: int) -> str:
+    together = f"{workers} processes of {_threads(workers)} threads, what is timed alone with "
+    threads = f"{together if workers > 1 else ''}{torch.get_num_threads()} threads"
+    cores = f"{os.cpu_count()} cores ({platform.machine()}), {threads}"
     graphics = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
     return f"{graphics}{cores}, PyTorch {torch.__version__}"
 
 
-def _facts(
-    config: ReportConfig, laboratory: Laboratory, missing: Sequence[str], *, data: Path | None, device: str
-) -> PageFacts:
+def _facts(laboratory: Laboratory, order: Order, workers: int) -> PageFacts:
+    config = order.config
     return PageFacts(
         version=__version__,
         config_hash=config.hash,
-        command=_command(config, data, device),
+        command=_command(config, order.data, order.device),
         models=[
             ModelFacts(
                 name=model.name,
@@ -164,9 +178,9 @@ def _facts(
             for model in laboratory.models
         ],
         datasets=[(name, len(laboratory.of(name))) for name in laboratory.datasets],
-        missing=[(name, KNOWN_SETS.get(name, "a set of your own")) for name in missing],
+        missing=[(name, KNOWN_SETS.get(name, "a set of your own")) for name in laboratory.missing],
         failed=sorted(laboratory.failed.items()),
-        machine=_machine(device),
+        machine=_machine(order.device, workers),
     )
 
 

@@ -43,7 +43,6 @@ class Perturbation(Chapter):
 
     def blocks(self, laboratory: Laboratory, ledger: Ledger) -> Sequence[Block]:
         rows: list[Sequence[Cell]] = []
-        sentences: list[Block] = []
         strong: set[int] = set()
         for dataset in laboratory.datasets:
             for model in laboratory.models:
@@ -52,10 +51,7 @@ class Perturbation(Chapter):
                     found = [place for s in laboratory.of(dataset) if (place := _placed(laboratory, s, model, preset))]
                     if not found:
                         continue
-                    row, sentence = _row(ledger, dataset, model, preset, found)
-                    rows.append(row)
-                    if dataset == laboratory.datasets[0]:
-                        sentences.append(sentence)
+                    rows.append(_row(ledger, dataset, model, preset, found))
         return [
             Paragraph(
                 parts=[
@@ -67,7 +63,6 @@ class Perturbation(Chapter):
                     "would have 20 % of its energy on each, and a factor of 1."
                 ]
             ),
-            *sentences,
             Table(
                 caption="Energy of the perturbation on edges and corners, means over pictures; intervals are 95 %",
                 head=_HEAD,
@@ -143,9 +138,7 @@ def _placed(laboratory: Laboratory, subject: Subject, model: Rescaler, preset: s
     return place(subject, plain, lr)
 
 
-def _row(
-    ledger: Ledger, dataset: str, model: Rescaler, preset: str, found: Sequence[Placed]
-) -> tuple[Sequence[Cell], Paragraph]:
+def _row(ledger: Ledger, dataset: str, model: Rescaler, preset: str, found: Sequence[Placed]) -> Sequence[Cell]:
     of = Of(chapter=Perturbation.slug, model=model.name, dataset=dataset, variant=preset)
     # A picture that stayed plain has no perturbation that could lie anywhere.
     there = [place for place in found if place.rms]
@@ -169,22 +162,9 @@ def _row(
     on_corners = factor("corner_enrichment", [place.on_corners for place in there])
     known = [place.correlation for place in there if not math.isnan(place.correlation)]
     correlation = ledger.add_mean(of, "gradient_rank_correlation", known).shown()
-    sentence = Paragraph(
-        parts=[
-            f"{model.name}, {preset}, {dataset}: edges hold ",
-            edges,
-            " % of the energy, ",
-            on_edges.first,
-            " times their share of the area, corners ",
-            corners,
-            " %, ",
-            on_corners.first,
-            " times.",
-        ]
-    )
     return (
         f"{dataset}, {model.name}", preset, count, rms, edges, on_edges, corners, on_corners, correlation
-    ), sentence  # fmt: skip
+    )  # fmt: skip
 
 
 def _galleries(laboratory: Laboratory, ledger: Ledger) -> Iterator[Gallery]:

@@ -179,11 +179,13 @@ def _published_blocks(laboratory: Laboratory, ledger: Ledger) -> Iterator[Block]
             else:
                 rows.append((*name, found.gain().shown("+.2f"), found.fidelity().shown()))
     published = get_settings("paper")
+    rule = published.rule
+    step = f"{rule.step_size * 255:g}/255 long" if isinstance(rule, NormalizedGradient) else "its rule's"
     yield Paragraph(
         parts=[
             "The published scheme with another ball or another step size, all else as published. Both are Euclidean "
             "lengths over the whole tensor, in units of [0, 1], so that what they mean depends on the size of the "
-            f"picture; as published, ε is {published.epsilon_lr:g} and a step is 20/255 long. Without a check against "
+            f"picture; as published, ε is {published.epsilon_lr:g} and a step is {step}. Without a check against "
             "the plain LR picture, gains can be negative."
         ]
     )
