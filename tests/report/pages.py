@@ -66,7 +66,7 @@ def assert_shows(text: str, value: float) -> None:
     elif "∞" in text:
         assert format(value, "+") == ("−" if "−" in text else "+").replace("−", "-") + "inf"
     else:
-        plain = text.replace("−", "-").removeprefix("+")
+        plain = text.replace("−", "-").replace(",", "").removeprefix("+")
         digits = len(plain.partition(".")[2])
         if "e" in plain:
             assert abs(float(plain) - value) <= 0.5 * abs(value)
