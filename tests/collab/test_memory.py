@@ -138,6 +138,16 @@ class TestFitting:
             )
             assert 0.25 * share * 100 * 120 < largest <= share * 100 * 120
 
+    def test_windows_grow_no_larger_than_pays(self, model, hr, monkeypatch):
+        monkeypatch.setattr(memory, "_LARGEST_WINDOW", 60 * 60 * model.scale**2)
+        spare(monkeypatch, self.kept(hr) + 0.9 * self.needed(model, hr))
+        tiles = fitted(hr, model).tiles(100, 120)
+        areas = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]
+        assert 0.25 * 60 * 60 < max(areas) <= 60 * 60
+        # What fits whole is not cut.
+        spare(monkeypatch, self.kept(hr) + 1.1 * self.needed(model, hr))
+        assert fitted(hr, model) is model
+
     def test_narrow_pictures_get_longer_windows(self, model, monkeypatch):
         hr = torch.rand(1, 3, 24, 2000)
         spare(monkeypatch, self.kept(hr) + 0.5 * self.needed(model, hr))

@@ -39,6 +39,8 @@ _SLACK = 8 * 2**20
 # What measuring how far a model looks may take, where that suffices.
 _MEASURING = 2**25
 _STEP = 1.03  # from one area of windows to the next
+# HR pixels of a window on a CPU: above, clearing pages costs more than what smaller windows compute twice (note 0019).
+_LARGEST_WINDOW = 2**20
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -135,11 +137,14 @@ def _fit(
             f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
             f"in tiles; {remedy}, or shrink the picture"
         )
+    on_cpu = hr.device.type == "cpu"
+    if on_cpu:
+        area = min(area, max(smallest, _LARGEST_WINDOW / scale**2))
     # In steps, so that a process that takes a little more in one run than in another cuts the same tiles.
     area = max(smallest, _STEP ** math.floor(math.log(area, _STEP)))
     window = cheapest_window(-(-height // scale), -(-width // scale), area=int(area), halo=halo)
     # Tiles of different sizes leave holes in the heap, which would grow with their number.
-    before_tile = _give_back if hr.device.type == "cpu" else lambda: None
+    before_tile = _give_back if on_cpu else lambda: None
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
 
 
