@@ -206,7 +206,7 @@ class TestCounting:
 
     def test_in_tiles(self, monkeypatch):
         monkeypatch.setattr(memory, "_spare", lambda device, limit: limit)
-        for share in ("_LR_TENSORS", "_HR_TENSORS", "_HOLES", "_MEASURING"):
+        for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS", "_HOLES", "_MEASURING"):
             monkeypatch.setattr(memory, share, 0)
         hr, bicubic = make_smooth_picture(90, 100), hcd.load("bicubic-x2")
         per_pixel = memory._MARGIN * memory._bytes_per_pixel(memory._solve_lr, hr, bicubic)
