@@ -176,8 +176,8 @@ QUICK = ReportConfig(
         grid=(0, 5, 15),
         rule_evaluations=12,
         epsilons=(1.0, 4.0, 8.0),
-        published_epsilons=(0.1, 0.3, 1.0),
-        step_sizes=(10.0, 20.0, 40.0),
+        published_epsilons=(0.3, 1.0),
+        step_sizes=(20.0, 40.0),
     ),
 )
 
