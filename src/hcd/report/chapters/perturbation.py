@@ -9,8 +9,6 @@ from typing import final
 
 from torch import Tensor
 
-from hcd.image import Picture as Image
-from hcd.image import encode
 from hcd.report.blocks import Block, Cell, Gallery, Pair, Paragraph, Picture, Table
 from hcd.report.chapters.base import Chapter
 from hcd.report.contours import enrichment, largest, rank_correlation, share_on, structure
@@ -18,6 +16,7 @@ from hcd.report.datasets import Subject
 from hcd.report.jobs import Job, lr_of
 from hcd.report.laboratory import Failed, Laboratory
 from hcd.report.ledger import Ledger, Number, Of
+from hcd.report.snippets import snippet
 from hcd.rescaler import Rescaler
 
 _PRESETS = ("paper", "balanced")
@@ -192,14 +191,9 @@ def _pictures(placed: Placed, model: Rescaler, ledger: Ledger) -> Iterator[Pictu
         variant="balanced",
     )
     amplified = ledger.add(of, "shown_amplification", gain).shown(".0f")
-    yield _picture(lr, f"{subject.label}, middle of the collaborative LR picture", [subject.label])
+    yield snippet(lr, f"{subject.label}, middle of the collaborative LR picture", [subject.label])
     alt = f"{subject.label}, perturbation around gray"
-    yield _picture(0.5 + gain * change, alt, ["perturbation × ", amplified])
-
-
-def _picture(rgb: Tensor, alt: str, caption: Sequence[str | Number]) -> Picture:
-    data = encode(Image(rgb=rgb.clamp(0, 1)), ".png")
-    return Picture(data=data, alt=alt, caption=caption, pixelated=True)
+    yield snippet(0.5 + gain * change, alt, ["perturbation × ", amplified])
 
 
 def _middle(picture: Tensor) -> Tensor:

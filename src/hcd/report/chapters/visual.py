@@ -10,15 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hcd.evaluate.comparison import ERROR_GAIN
-from hcd.image import Picture as Image
-from hcd.image import encode
 from hcd.ops import rgb_to_y
 from hcd.report.blocks import Block, Gallery, Paragraph, Picture
 from hcd.report.chapters.base import Chapter
 from hcd.report.datasets import Subject
 from hcd.report.jobs import Job, lr_of, original, restore
 from hcd.report.laboratory import Failed, Laboratory
-from hcd.report.ledger import Ledger, Number, Of
+from hcd.report.ledger import Ledger, Of
+from hcd.report.snippets import snippet
 from hcd.report.store import Outcome
 from hcd.rescaler import Rescaler
 
@@ -113,20 +112,15 @@ def _gallery(model: Rescaler, subject: Subject, outcomes: dict[str, Outcome], le
         return picture[..., top // scale : (top + side) // scale, left // scale : (left + side) // scale]
 
     def pictures() -> Iterator[Picture]:
-        yield _picture(part(hr), f"{subject.label}, part of the original", ["original"])
+        yield snippet(part(hr), f"{subject.label}, part of the original", ["original"])
         lr = part(lr_of(outcomes["balanced"]), model.scale)
-        yield _picture(lr, f"{subject.label}, the same part of the collaborative LR picture", ["LR, balanced"])
+        yield snippet(lr, f"{subject.label}, the same part of the collaborative LR picture", ["LR, balanced"])
         of = Of(chapter=Visual.slug, model=model.name, dataset=subject.dataset, picture=subject.name)
         for preset in _PRESETS:
             figure = ledger.add(of.with_(variant=preset), "psnr_y", outcomes[preset]["psnr_y"], "dB").shown()
             alt = f"{subject.label}, the same part restored, {preset}"
-            yield _picture(part(restored[preset]), alt, [f"{preset}, ", figure, " dB"])
+            yield snippet(part(restored[preset]), alt, [f"{preset}, ", figure, " dB"])
             error = (part(errors[preset]) * ERROR_GAIN).expand(-1, 3, -1, -1)
-            yield _picture(error, f"{alt}, error", [f"error of {preset}"], gray=True)
+            yield snippet(error, f"{alt}, error", [f"error of {preset}"], gray=True)
 
     return Gallery(title=f"{model.name}, {subject.label}", pictures=tuple(pictures()), rows=2)
-
-
-def _picture(rgb: Tensor, alt: str, caption: Sequence[str | Number], *, gray: bool = False) -> Picture:
-    data = encode(Image(rgb=rgb.clamp(0, 1), gray=gray), ".png")
-    return Picture(data=data, alt=alt, caption=caption, pixelated=True)
