@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hcd.cli.options import given, memory_option
+from hcd.cli.options import given, subject_options
 
 if TYPE_CHECKING:
     from hcd.bench import EvaluationReport, EvaluationRow
@@ -15,18 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("evaluation", short_help="A gradient evaluation, and upscaling.")
 @click.option("--sizes", default="256,512", show_default=True, help="Comma-separated: sides, or WIDTHxHEIGHT.")
-@click.option("--blocks", default="8,8", show_default=True, help="Couplings per level of an IRN with random weights.")
-@click.option("--model", help="Measure a model with weights instead, see 'hcd models'.")
 @click.option("--stages", default="lr,hr,upscale", show_default=True, help="Of lr, hr, upscale.")
 @click.option("--repeats", type=int, default=3, show_default=True, help="The shortest of so many runs counts.")
-@click.option("--threads", type=int, help="Threads that PyTorch uses. Default: as it likes.")
 @click.option("--plain/--no-plain", default=True, help="Run the plain transcription beside it, where it fits.")
 @click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where it has them.")
-@click.option(
-    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one."
-)
-@memory_option
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@subject_options
 def command(
     sizes: str,
     blocks: str,

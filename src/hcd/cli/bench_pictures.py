@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hcd.cli.options import given, memory_option
+from hcd.cli.options import given, subject_options
 
 if TYPE_CHECKING:
     from hcd.bench import WholeReport, WholeRow
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 @click.option("--sizes", default="256,1024", show_default=True, help="Comma-separated: sides, or WIDTHxHEIGHT.")
 @click.option("--presets", default="fast,balanced", show_default=True, help="Comma-separated.")
 @click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage. Default: the preset's.")
-@click.option("--blocks", default="8,8", show_default=True, help="Couplings per level of an IRN with random weights.")
-@click.option("--model", help="Measure a model with weights instead, see 'hcd models'.")
-@click.option("--threads", type=int, help="Threads that PyTorch uses. Default: as it likes.")
 @click.option(
     "--plain-up-to",
     type=float,
@@ -27,11 +24,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Megapixels up to which the plain transcription solves a picture too, by its own 'paper'; 0 for none.",
 )
-@click.option(
-    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one."
-)
-@memory_option
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@subject_options
 def command(
     sizes: str,
     presets: str,
