@@ -28,6 +28,12 @@ settings.load_profile("hcd")
 _ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Weights that a network draws when it is built are the same in every run, whichever tests ran before."""
+    torch.manual_seed(0)
+
+
 def _folder(variable: str, default: str, what: str) -> Path:
     folder = Path(os.environ.get(variable) or _ROOT / default)
     if not folder.is_dir():

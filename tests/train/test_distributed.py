@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,8 +29,8 @@ def alone(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def torchrun(processes, *arguments):
-    """``hcd`` in several processes, which find each other on a free port."""
+def torchrun(processes, *arguments, program=("-m", "hcd")):
+    """``hcd``, or another program, in several processes, which find each other on a free port."""
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")},
         "OMP_NUM_THREADS": "1",
@@ -40,7 +41,7 @@ def torchrun(processes, *arguments):
     # Port 0: the agent takes one that is free, so that tests in other processes do not meet this one.
     launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--local-addr", "localhost"]
     return subprocess.run(
-        [sys.executable, *launcher, "-m", "hcd", *map(os.fspath, arguments)],
+        [sys.executable, *launcher, *program, *map(os.fspath, arguments)],
         env=environment,
         capture_output=True,
         text=True,
@@ -74,6 +75,37 @@ def test_two_processes_train_as_one_does(tmp_path, data, files):
     train(half, patches, tmp_path / "half")
     other = torch.load(tmp_path / "half" / "tiny.checkpoint.pt", weights_only=True)["net"]
     assert max(float((other[name] - tensor).abs().max()) for name, tensor in one["net"].items()) > 5e-5
+
+
+_THREADS_LEFT = """
+import gc, os, pathlib
+import torch
+from hcd.train import join_world
+
+def train(world):
+    module = world.share(torch.nn.Linear(2, 2))
+    optimizer = torch.optim.Adam(module.parameters())
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+
+def threads():
+    return sorted(path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm"))
+
+with join_world("cpu") as world:
+    train(world)
+    assert any("gloo" in name for name in threads()), threads()
+gc.collect()
+assert not any("gloo" in name for name in threads()), threads()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="names of threads are read from /proc")
+def test_no_thread_outlives_the_world(tmp_path):
+    """Such a thread can abort the interpreter as it ends."""
+    script = tmp_path / "script.py"
+    script.write_text(_THREADS_LEFT, "utf-8")
+    result = torchrun(2, program=(str(script),))
+    assert result.returncode == 0, result.stderr
 
 
 def test_batch_that_cannot_be_shared(patches, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class World:
         if self.size == 1:
             return round_trip
         # The only buffers are constants, the same everywhere.
-        return nn.parallel.DistributedDataParallel(round_trip, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(round_trip, forward_sync_buffers=False)
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so, so that all stop at the same step."""
@@ -64,6 +65,9 @@ def join_world(device: str) -> Iterator[World]:
         raise UsageError(f"WORLD_SIZE is set but {error} is missing or no number; start with torchrun") from error
     if device.startswith("cuda"):
         torch.cuda.set_device(world.local_rank)
+    # Imported while a process group exists, as by a wrapped module or an optimizer, this package keeps that group, with
+    # threads that can abort the interpreter as it ends.
+    importlib.import_module("torch._dynamo")
     torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield world
