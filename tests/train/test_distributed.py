@@ -78,7 +78,7 @@ def test_two_processes_train_as_one_does(tmp_path, data, files):
 
 
 _THREADS_LEFT = """
-import gc, os, pathlib
+import gc, pathlib
 import torch
 from hcd.train import join_world
 
