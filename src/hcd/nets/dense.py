@@ -7,6 +7,7 @@ shapes of the state_dicts are those of the official checkpoints of IRN, HCFlow a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hcd.nets.frozen import frozen_way, run_frozen
-from hcd.nets.frozen_blocks import SLOPE, FrozenBlock
+from hcd.nets.frozen_blocks import SLOPE, Convs, FrozenBlock
+from hcd.nets.trained_blocks import run_trained, trains_in_bfloat16
 
 _RESIDUAL_SCALE = 0.2
 
@@ -50,6 +52,9 @@ class DenseBlock(nn.Module):
         if way is not None:
             return run_frozen(way, x)
         convs = self._convs()
+        weights = _weights(convs)
+        if trains_in_bfloat16(weights, x):
+            return run_trained(weights, x)
         for conv in convs[:-1]:
             x = torch.cat([x, F.leaky_relu(conv(x), SLOPE)], dim=1)
         result: Tensor = convs[-1](x)
@@ -57,10 +62,14 @@ class DenseBlock(nn.Module):
 
     def frozen(self, x: Tensor) -> FrozenBlock | None:
         """How this block is computed for ``x`` while its weights stay as they are; None where they may not."""
-        return frozen_way(self, [(conv.weight, cast(Tensor, conv.bias)) for conv in self._convs()], x)
+        return frozen_way(self, _weights(self._convs()), x)
 
     def _convs(self) -> list[nn.Conv2d]:
         return [getattr(self, name) for name in (*self._inner, self._last)]
+
+
+def _weights(convs: Sequence[nn.Conv2d]) -> Convs:
+    return [(conv.weight, cast(Tensor, conv.bias)) for conv in convs]
 
 
 class ResidualDenseBlock(DenseBlock):

@@ -48,6 +48,11 @@ def asks_for_operations(x: Tensor) -> bool:
     device = x.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return True
+    return is_transformed(x)
+
+
+def is_transformed(x: Tensor) -> bool:
+    """Whether tracing, a transform of ``torch.func`` or a forward-mode derivative wants every operation."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return True
     if torch._C._functorch.peek_interpreter_stack() is not None:
