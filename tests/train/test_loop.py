@@ -40,7 +40,14 @@ class Recording:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"optimizer": "adamw", "weight_decay": 0.01}, {"distance": "l1"}, {"distance": "l2"}, {"bfloat16_share": 1.0}],
+    [
+        {},
+        {"optimizer": "adamw", "weight_decay": 0.01},
+        {"optimizer": "muon"},
+        {"distance": "l1"},
+        {"distance": "l2"},
+        {"bfloat16_share": 1.0},
+    ],
     ids=str,
 )
 def test_loss_goes_down(recipe, patches, tmp_path, change):

@@ -58,10 +58,11 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(recipe, patches, tm
     [
         {"latent_std": 1.0},
         {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "muon"},
         {"stages": (Stage(share=0.5, batch=2, patch=16), Stage(share=0.5, batch=1, patch=8))},
         {"seed": 7},
     ],
-    ids=["noisy latents", "adamw", "stages", "seed"],
+    ids=["noisy latents", "adamw", "muon", "stages", "seed"],
 )
 def test_whatever_the_recipe_says_is_resumed_bit_for_bit(recipe, patches, tmp_path, change):
     changed = replace(recipe, **change)

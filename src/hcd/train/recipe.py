@@ -102,9 +102,9 @@ class Recipe:
         stages: what each part of the run is fed, in order.
         steps: of the optimizer.
         start: shipped weights that an empty run grows its network from (see ``hcd.train.grow``); empty for none.
-        optimizer: ``adam`` or ``adamw``.
+        optimizer: ``adam``, ``adamw``, or ``muon`` for the weights of convolutions and Adam for all else.
         learning_rate: highest, after ``warmup_steps`` of linear growth; then half a cosine down to zero.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, and of Muon's weights.
         gradient_clip: largest norm of the gradient over all weights.
         ema_decay: of the moving average of the weights, which is what the run leaves behind.
         distance: ``charbonnier``, ``l1`` or ``l2``.
@@ -120,7 +120,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     steps: int
     start: str = ""
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     warmup_steps: int = 200

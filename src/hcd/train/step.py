@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from hcd.train.muon import Muon
 from hcd.train.recipe import Recipe
 
 _EAGER_STEPS = 3  # before a graph is captured: they fill the optimizer's state and choose the convolutions
@@ -44,12 +45,19 @@ class Measured(NamedTuple):
 
 
 def make_optimizer(recipe: Recipe, net: nn.Module, execution: Execution) -> torch.optim.Optimizer:
-    """Adam or AdamW over the weights that train, fused on CUDA and ready for graph capture there."""
+    """The recipe's optimizer over the weights that train, ready for graph capture on CUDA."""
     on_cuda = torch.device(execution.device).type == "cuda"
+    rate = torch.tensor(recipe.learning_rate, device=execution.device) if on_cuda else recipe.learning_rate
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "muon":
+        convolutions = {id(module.weight) for module in net.modules() if isinstance(module, nn.Conv2d)}
+        matrices = [parameter for parameter in trained if id(parameter) in convolutions]
+        others = [parameter for parameter in trained if id(parameter) not in convolutions]
+        return Muon(matrices, others, lr=rate, weight_decay=recipe.weight_decay)
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return kinds[recipe.optimizer](
-        [parameter for parameter in net.parameters() if parameter.requires_grad],
-        lr=torch.tensor(recipe.learning_rate, device=execution.device) if on_cuda else recipe.learning_rate,
+        trained,
+        lr=rate,
         betas=(0.9, 0.99),
         weight_decay=recipe.weight_decay,
         fused=on_cuda or None,

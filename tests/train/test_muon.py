@@ -1,0 +1,102 @@
+"""Muon: orthogonal steps for matrices, Adam's for the rest, and a state that can be saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hcd.nets import IRN
+from hcd.nets.hcflow import HCFlow, HCFlowShape
+from hcd.train.muon import Muon, orthogonalize
+from hcd.train.step import Execution, make_optimizer
+from tests.train.tiny import TINY
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 72), (2, 40, 8), (1, 5, 5), (2, 1, 9)], ids=str)
+def test_singular_values_come_near_one(shape):
+    matrices = torch.randn(shape) * torch.logspace(-4, 4, shape[0])[:, None, None]
+    found = orthogonalize(matrices)
+    assert found.shape == shape
+    assert found.dtype == torch.float32
+    values = torch.linalg.svdvals(found)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    # Directions stay.
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    assert (found * (u @ v)).sum() / shape[0] > 0.9 * min(shape[1:])
+
+
+def test_nothing_becomes_nothing():
+    assert torch.equal(orthogonalize(torch.zeros(2, 3, 9)), torch.zeros(2, 3, 9))
+
+
+def test_size_of_a_step_is_that_of_adam():
+    weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
+    optimizer = Muon([weight], [], lr=0.1)
+    weight.grad = torch.randn_like(weight) * 1e-6
+    optimizer.step()
+    assert weight.detach().square().mean().sqrt() == pytest.approx(0.1 * 0.2, rel=0.15)
+    assert (weight * weight.grad).sum() < 0
+
+
+def test_all_else_moves_as_by_adam():
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(7)) for _ in range(2))
+    optimizers = [Muon([], [ours], lr=0.02), torch.optim.Adam([theirs], lr=0.02, betas=(0.9, 0.99))]
+    for _ in range(9):
+        ours.grad = torch.randn(7)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_weight_decay_shrinks_matrices_alone():
+    weight, bias = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4))
+    optimizer = Muon([weight], [bias], lr=0.5, weight_decay=0.1)
+    weight.grad, bias.grad = torch.zeros(4, 4), torch.zeros(4)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.full((4, 4), 0.95))
+    assert torch.equal(bias.detach(), torch.ones(4))
+
+
+def test_state_goes_on_where_it_was():
+    torch.manual_seed(0)
+    gradients = [(torch.randn(4, 3, 3, 3), torch.randn(4)) for _ in range(6)]
+
+    def run(steps, weights, optimizer):
+        for by_weight, by_bias in steps:
+            weights[0].grad, weights[1].grad = by_weight, by_bias
+            optimizer.step()
+
+    def made():
+        weights = nn.Parameter(torch.ones(4, 3, 3, 3)), nn.Parameter(torch.ones(4))
+        return weights, Muon([weights[0]], [weights[1]], lr=0.1)
+
+    whole, first, second = made(), made(), made()
+    run(gradients, *whole)
+    run(gradients[:3], *first)
+    second[1].load_state_dict(first[1].state_dict())
+    with torch.no_grad():
+        for new, old in zip(second[0], first[0], strict=True):
+            new.copy_(old)
+    run(gradients[3:], *second)
+    for a, b in zip(whole[0], second[0], strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("net", "matrices"),
+    [(IRN((1,)), 15), (HCFlow(HCFlowShape(steps=(1, 1), conditional_steps=(1, 1))), None)],
+    ids=["IRN", "HCFlow"],
+)
+def test_a_recipe_gives_it_the_weights_of_convolutions(net, matrices):
+    optimizer = make_optimizer(replace(TINY, optimizer="muon"), net, Execution())
+    first, second = optimizer.param_groups
+    assert all(weight.ndim == 4 and weight[0].numel() > 1 for weight in first["params"])
+    assert len(first["params"]) == sum(isinstance(module, nn.Conv2d) for module in net.modules())
+    assert matrices in (None, len(first["params"]))
+    assert len(first["params"]) + len(second["params"]) == len(list(net.parameters()))
