@@ -45,7 +45,7 @@ def test_size_of_a_step_is_that_of_adam():
 def test_all_else_moves_as_by_adam():
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.ones(7)) for _ in range(2))
-    optimizers = [Muon([], [ours], lr=0.02), torch.optim.Adam([theirs], lr=0.02, betas=(0.9, 0.99))]
+    optimizers = [Muon([], [ours], lr=0.1), torch.optim.Adam([theirs], lr=0.03, betas=(0.9, 0.99))]
     for _ in range(9):
         ours.grad = torch.randn(7)
         theirs.grad = ours.grad.clone()
@@ -88,15 +88,25 @@ def test_state_goes_on_where_it_was():
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(
-    ("net", "matrices"),
-    [(IRN((1,)), 15), (HCFlow(HCFlowShape(steps=(1, 1), conditional_steps=(1, 1))), None)],
-    ids=["IRN", "HCFlow"],
-)
-def test_a_recipe_gives_it_the_weights_of_convolutions(net, matrices):
-    optimizer = make_optimizer(replace(TINY, optimizer="muon"), net, Execution())
-    first, second = optimizer.param_groups
+def test_a_recipe_gives_it_the_inner_convolutions_of_irn():
+    net = IRN((2, 1))
+    first, second = make_optimizer(replace(TINY, optimizer="muon"), net, Execution()).param_groups
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    assert {names[id(weight)].split(".", 3)[-1] for weight in first["params"]} == {
+        f"conv{i}.weight" for i in range(1, 5)
+    }
+    assert len(first["params"]) == 3 * 3 * 4
+    assert len(first["params"]) + len(second["params"]) == sum(p.requires_grad for p in net.parameters())
+
+
+def test_a_recipe_gives_it_the_inner_convolutions_of_hcflow():
+    net = HCFlow(HCFlowShape(steps=(1, 1), conditional_steps=(1, 1)))
+    first, second = make_optimizer(replace(TINY, optimizer="muon"), net, Execution()).param_groups
     assert all(weight.ndim == 4 and weight[0].numel() > 1 for weight in first["params"])
-    assert len(first["params"]) == sum(isinstance(module, nn.Conv2d) for module in net.modules())
-    assert matrices in (None, len(first["params"]))
-    assert len(first["params"]) + len(second["params"]) == len(list(net.parameters()))
+    assert all(weight.any() for weight in first["params"])
+    others = {id(weight) for weight in second["params"]}
+    zero = [m.weight for m in net.modules() if isinstance(m, torch.nn.Conv2d) and not m.weight.any()]
+    assert zero
+    assert all(id(weight) in others for weight in zero)
+    # Of residual blocks, the last convolution is an inner one.
+    assert len(first["params"]) > len(zero)

@@ -36,11 +36,11 @@ class DenseBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, growth: int = 32, convs: int = 5) -> None:
         super().__init__()
         self._inner = tuple(f"conv{i}" for i in range(1, convs))
-        self._last = f"conv{convs}"
-        for i, name in enumerate((*self._inner, self._last)):
-            out = out_channels if name == self._last else growth
+        self._output = f"conv{convs}"
+        for i, name in enumerate((*self._inner, self._output)):
+            out = out_channels if name == self._output else growth
             conv = nn.Conv2d(in_channels + i * growth, out, 3, padding=1)
-            if name == self._last:
+            if name == self._output:
                 nn.init.zeros_(conv.weight)
             else:
                 nn.init.xavier_normal_(conv.weight, gain=0.1)
@@ -60,12 +60,17 @@ class DenseBlock(nn.Module):
         result: Tensor = convs[-1](x)
         return result
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution that the result comes from."""
+        return self._convs()[-1]
+
     def frozen(self, x: Tensor) -> FrozenBlock | None:
         """How this block is computed for ``x`` while its weights stay as they are; None where they may not."""
         return frozen_way(self, _weights(self._convs()), x)
 
     def _convs(self) -> list[nn.Conv2d]:
-        return [getattr(self, name) for name in (*self._inner, self._last)]
+        return [getattr(self, name) for name in (*self._inner, self._output)]
 
 
 def _weights(convs: Sequence[nn.Conv2d]) -> Convs:
@@ -77,7 +82,7 @@ class ResidualDenseBlock(DenseBlock):
 
     def __init__(self, channels: int, *, growth: int, convs: int = 5) -> None:
         super().__init__(channels, channels, growth=growth, convs=convs)
-        nn.init.xavier_normal_(getattr(self, self._last).weight, gain=0.1)
+        nn.init.xavier_normal_(self.last.weight, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + _RESIDUAL_SCALE * super().forward(x)

@@ -23,6 +23,8 @@ from hcd.zoo import get_entry
 _HELD_OUT = 50  # every so many pictures, one is kept to validate on
 # Shares of the time for checkpoints, validation and slower parts of the run, and for compiling every stage.
 _RESERVE, _COMPILING = 0.06, 0.1
+# Into so many spans of its moving average a run is divided: what that holds at the end are weights of the end.
+_AVERAGED = 20
 # Smaller batches than these leave gradients too noisy to improve weights that are trained already.
 _BATCHES = {"cpu": (0.25, 0.5), "cuda": (1, 2, 4)}  # times the recipe's
 
@@ -65,7 +67,7 @@ def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str],
     It goes on from the weights that ship under the recipe's name, else from the recipe's start. Patches, their
     shares of the run and the loss are the recipe's; the batch is the smallest one that keeps the device busy. The
     highest learning rate is lowered for a run that is short beside what the weights have seen: a trained network
-    that is restarted at full rate first loses what it knew.
+    that is restarted at full rate first loses what it knew. One that has levels to learn anew keeps the full rate.
 
     Args:
         name: of a shipped recipe.
@@ -196,7 +198,8 @@ def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
             f"{recipe.name}: {seconds:.0f} s do not suffice for one step of about "
             f"{per_step / speed.pixels_per_second:.0f} s; give more time"
         )
-    seen = trained_pixels(recipe.start)
+    same_scale = bool(recipe.start) and get_entry(recipe.start).scale == recipe.scale
+    seen = trained_pixels(recipe.start) if same_scale else 0
     freshness = min(1.0, steps * per_step / seen) if seen else 1.0
     return Plan(
         recipe=replace(
@@ -205,6 +208,7 @@ def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
             steps=steps,
             learning_rate=recipe.learning_rate * freshness,
             warmup_steps=max(1, min(recipe.warmup_steps, steps // 10)),
+            ema_decay=min(recipe.ema_decay, max(0.0, 1 - _AVERAGED / steps)),
         ),
         execution=speed.execution,
         pixels_per_second=speed.pixels_per_second,

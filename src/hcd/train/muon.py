@@ -1,4 +1,4 @@
-"""Muon: steps of convolution weights by their orthogonalized momentum, of everything else by Adam."""
+"""Muon: steps of inner convolutions by their orthogonalized momentum, of everything else by Adam."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from hcd.nets.dense import DenseBlock
+from hcd.nets.hcflow_layers import ZeroConv
 from hcd.nets.precision import has_bfloat16
 
 # Coefficients of five odd polynomials of degree five whose composition takes singular values from about 1e-3 to 1 near
@@ -20,8 +22,10 @@ _POLYNOMIALS = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-# Root mean square of the entries of a step, in learning rates: that of Adam's, so that both share one rate.
+# Root mean square of the entries of a step, in learning rates: about that of Adam's.
 _RMS = 0.2
+# Of the rate of matrices, what everything else moves at.
+_ADAM_SHARE = 0.3
 _EPSILON = 1e-8
 
 
@@ -30,12 +34,12 @@ class Muon(torch.optim.Optimizer):
     """Orthogonalizes the momentum of every matrix, so that it moves in all directions alike.
 
     The weight of a convolution is a matrix with a row per output. Matrices of one shape are worked on together, in
-    bfloat16, which on a network of hundreds of small convolutions is what makes it cheap (``docs/notes/0021``).
+    bfloat16, which on a network of hundreds of small convolutions is what makes it cheap (``docs/notes/0022``).
 
     Args:
         matrices: weights ``[out, …]``.
-        others: biases and whatever else is no matrix; stepped by Adam at the same rate.
-        lr: learning rate; a tensor where steps are captured as a graph.
+        others: whatever else trains; stepped by Adam at a part of the rate.
+        lr: learning rate of matrices; a tensor where steps are captured as a graph.
         momentum: of matrices; the step looks ahead by it (Nesterov).
         betas: of Adam.
         weight_decay: of matrices, decoupled.
@@ -98,7 +102,22 @@ class Muon(torch.optim.Optimizer):
             state["momentum"].lerp_(parameter.grad, 1 - first)
             state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
             root = (state["square"] / (1 - second ** state["step"])).sqrt_().add_(_EPSILON)
-            parameter.sub_(state["momentum"] / root * (group["lr"] / (1 - first ** state["step"])))
+            rate = _ADAM_SHARE * group["lr"] / (1 - first ** state["step"])
+            parameter.sub_(state["momentum"] / root * rate)
+
+
+def inner_convolutions(net: nn.Module) -> list[Tensor]:
+    """The weights that Muon is for: those of convolutions, but for the ones that start at zero.
+
+    Through these, blocks write into the picture and its details. Orthogonal steps move them as far in directions that
+    hardly matter as in those that do, which costs a trained network more than it learns (``docs/notes/0022``).
+    """
+    heads = {id(block.last) for block in net.modules() if type(block) is DenseBlock}
+    return [
+        module.weight
+        for module in net.modules()
+        if isinstance(module, nn.Conv2d) and not isinstance(module, ZeroConv) and id(module) not in heads
+    ]
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:

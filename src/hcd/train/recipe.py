@@ -102,7 +102,7 @@ class Recipe:
         stages: what each part of the run is fed, in order.
         steps: of the optimizer.
         start: shipped weights that an empty run grows its network from (see ``hcd.train.grow``); empty for none.
-        optimizer: ``adam``, ``adamw``, or ``muon`` for the weights of convolutions and Adam for all else.
+        optimizer: ``adam``, ``adamw``, or ``muon`` for the weights of inner convolutions and Adam for all else.
         learning_rate: highest, after ``warmup_steps`` of linear growth; then half a cosine down to zero.
         weight_decay: of AdamW, and of Muon's weights.
         gradient_clip: largest norm of the gradient over all weights.

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcd.errors import TrainingError
+from hcd.nets.precision import has_bfloat16
 from hcd.train.networks import RoundTrip, build_network, compile_couplings
 from hcd.train.recipe import Recipe, Stage
 from hcd.train.step import Execution, Step, make_optimizer
@@ -96,9 +97,10 @@ def flops_per_pixel(recipe: Recipe) -> float:
 
 
 def matrix_peak(device: str) -> float:
-    """The most operations per second that a large matrix product reaches: bfloat16 on a GPU, float32 on a CPU."""
+    """The most operations per second that a large matrix product reaches, in bfloat16 where the device has it."""
     on_cuda = torch.device(device).type == "cuda"
-    side, dtype, repeats = (8192, torch.bfloat16, 20) if on_cuda else (1536, torch.float32, 3)
+    dtype = torch.bfloat16 if on_cuda or has_bfloat16() else torch.float32
+    side, repeats = (8192, 20) if on_cuda else (1536, 3)
     a = torch.rand(side, side, device=device).to(dtype)
     a @ a
     _wait(device)

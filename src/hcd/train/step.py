@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from hcd.train.muon import Muon
+from hcd.train.muon import Muon, inner_convolutions
 from hcd.train.recipe import Recipe
 
 _EAGER_STEPS = 3  # before a graph is captured: they fill the optimizer's state and choose the convolutions
@@ -50,9 +50,9 @@ def make_optimizer(recipe: Recipe, net: nn.Module, execution: Execution) -> torc
     rate = torch.tensor(recipe.learning_rate, device=execution.device) if on_cuda else recipe.learning_rate
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if recipe.optimizer == "muon":
-        convolutions = {id(module.weight) for module in net.modules() if isinstance(module, nn.Conv2d)}
-        matrices = [parameter for parameter in trained if id(parameter) in convolutions]
-        others = [parameter for parameter in trained if id(parameter) not in convolutions]
+        inner = {id(weight) for weight in inner_convolutions(net)}
+        matrices = [parameter for parameter in trained if id(parameter) in inner]
+        others = [parameter for parameter in trained if id(parameter) not in inner]
         return Muon(matrices, others, lr=rate, weight_decay=recipe.weight_decay)
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return kinds[recipe.optimizer](
