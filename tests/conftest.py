@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ settings.register_profile("hcd", deadline=None, derandomize=True, database=None)
 settings.load_profile("hcd")
 
 _ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heap_as_it_is() -> Iterator[None]:
+    """Commands that run in this process do not tell it how to take memory: no test depends on those before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("hcd.cli.main"), "keep_freed", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

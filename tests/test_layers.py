@@ -16,7 +16,7 @@ PACKAGE = Path(hcd.__file__).parent
 # From the ground up. A room imports from lower floors only, never from its own.
 FLOORS = [
     {"errors"},
-    {"files", "ops"},
+    {"files", "heap", "ops"},
     {"image", "nets", "solver", "metrics", "tiling"},
     {"rescaler"},
     {"zoo", "collab"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import re
@@ -111,3 +112,21 @@ def test_large_pages_are_asked_for_unless_that_is_decided(hcd, monkeypatch, give
         monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", given)
     assert hcd("models").exit_code == 0
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == expected
+
+
+_KEEPS = """
+import sys
+from hcd.cli.main import main
+from hcd.heap import keeps_freed
+assert not keeps_freed()
+main(["models"], standalone_mode=False)
+sys.exit(not keeps_freed())
+"""
+
+
+@pytest.mark.skipif(
+    not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")), reason="only glibc keeps"
+)
+def test_a_command_keeps_what_it_frees_unless_that_is_decided():
+    assert python("-c", _KEEPS).returncode == 0
+    assert python("-c", _KEEPS, MALLOC_TRIM_THRESHOLD_="131072").returncode == 1

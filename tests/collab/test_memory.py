@@ -148,6 +148,46 @@ class TestFitting:
         spare(monkeypatch, self.kept(hr) + 1.1 * self.needed(model, hr))
         assert fitted(hr, model) is model
 
+    def test_kept_memory_has_holes(self, model, hr, monkeypatch):
+        monkeypatch.setattr(memory, "keeps_freed", lambda: True)
+        of_picture = self.kept(hr), memory._HOLES + 3 * hr.nbytes * model.scale**2
+        both = bytes_per_pixel(model, memory._solve_lr) * hr[0, 0].numel()
+        up = bytes_per_pixel(model, memory._upscale) * hr[0, 0].numel() * model.scale**2
+        for share, fits in ((0.99, False), (1.01, True)):
+            spare(monkeypatch, of_picture[0] + share * memory._MARGIN_KEPT * both)
+            assert (fitted(hr, model) is model) == fits
+            spare(monkeypatch, of_picture[1] + share * memory._MARGIN_KEPT_PLAIN * up)
+            assert (fit_upscaling(hr, model) is model) == fits
+        assert memory._MARGIN < memory._MARGIN_KEPT < memory._MARGIN_KEPT_PLAIN
+
+    def test_windows_of_kept_memory_are_larger(self, model, hr, monkeypatch):
+        monkeypatch.setattr(memory, "_LARGEST_WINDOW", 40 * 40 * model.scale**2)
+        monkeypatch.setattr(memory, "_LARGEST_KEPT", 70 * 70 * model.scale**2)
+        spare(monkeypatch, self.kept(hr) + 0.99 * self.needed(model, hr))
+        for keeps, least, most in ((False, 30, 40), (True, 50, 70)):
+            monkeypatch.setattr(memory, "keeps_freed", lambda keeps=keeps: keeps)
+            tiles = fitted(hr, model).tiles(100, 120)
+            areas = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]
+            assert least**2 < max(areas) <= most**2
+
+    def test_memory_is_given_back_between_tiles_where_there_is_too_much_of_it(self, model, hr, monkeypatch):
+        given, held = [], [0]
+        monkeypatch.setattr(memory, "keeps_freed", lambda: True)
+        monkeypatch.setattr(memory, "give_back", lambda: given.append(held[0]))
+        monkeypatch.setattr(memory, "_resident", lambda: held[0])
+        room = self.kept(hr) + 0.9 * self.needed(model, hr)
+        spare(monkeypatch, room)
+        tiled = fitted(hr, model)
+        for held[0] in (0, int(0.6 * room), int(room)):
+            tiled._before_tile()
+        assert given == [int(room)]
+        # What is not kept is given back every time.
+        monkeypatch.setattr(memory, "keeps_freed", lambda: False)
+        tiled = fitted(hr, model)
+        held[0] = 0
+        tiled._before_tile()
+        assert given == [int(room), 0]
+
     def test_narrow_pictures_get_longer_windows(self, model, monkeypatch):
         hr = torch.rand(1, 3, 24, 2000)
         spare(monkeypatch, self.kept(hr) + 0.5 * self.needed(model, hr))
@@ -325,18 +365,22 @@ class TestModelsOfOneSize:
 
 
 MEASURED = """
-import re, sys
+import os, re, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import hcd
 from hcd.collab import fit_upscaling
+from hcd.heap import keep_freed
 from hcd.rescaler import TiledRescaler
 
 def held(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 
-work, room, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+work, room, side, keep = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+if keep == "keep":
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+    keep_freed()
 model = hcd.load("irn-x4-small")
 size = torch.linspace(0, 1, side)
 hr = (0.5 + 0.4 * torch.sin(40 * size[:, None] + 30 * size) * torch.sin(70 * size)).expand(1, 3, -1, -1).contiguous()
@@ -355,10 +399,11 @@ print(limit, held("VmHWM"), *tiles)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process held at most")
+@pytest.mark.parametrize("keep", ["keep", "hand back"])
 @pytest.mark.parametrize(("work", "room", "side"), [("solve", 200, 448), ("upscale", 140, 512)])
-def test_a_process_keeps_to_the_limit(work, room, side):
+def test_a_process_keeps_to_the_limit(work, room, side, keep):
     """The room is in MiB, beside what the process holds with its model and picture."""
-    command = [sys.executable, "-c", MEASURED, work, str(room), str(side)]
+    command = [sys.executable, "-c", MEASURED, work, str(room), str(side), keep]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     limit, most, tiles = map(int, done.stdout.split())

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hcd.errors import UsageError
+from hcd.heap import keep_freed, keeps_freed
 from hcd.nets import IRN
 from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
 from hcd.zoo import load
@@ -81,8 +82,13 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function of a module returns in a process of its own, whose peak of memory is then the function's."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    """What a function of a module returns in a process of its own, whose peak of memory is then the function's.
+
+    It keeps freed memory where this process does.
+    """
+    context = multiprocessing.get_context("spawn")
+    initializer = keep_freed if keeps_freed() else None
+    with ProcessPoolExecutor(1, mp_context=context, initializer=initializer) as pool:
         return pool.submit(function, *arguments).result()
 
 

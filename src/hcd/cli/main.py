@@ -10,6 +10,7 @@ import click
 
 from hcd import __version__
 from hcd.errors import HcdError, printable, unknown_name
+from hcd.heap import keep_freed
 
 _COMMANDS = (
     "bench",
@@ -66,3 +67,5 @@ def main(debug: bool) -> None:
     # PyTorch asks for it when it first takes memory: large tensors then come in pages of 2 MiB. In pages of 4 KiB,
     # which Linux clears one by one, that takes up to a quarter of the time (docs/notes/0019).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # In what is kept, pages are cleared once.
+    keep_freed()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import ctypes
 import itertools
 import math
 import os
@@ -19,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hcd.collab.objective import Reconstruction
 from hcd.errors import PictureTooLargeError
+from hcd.heap import give_back, keeps_freed
 from hcd.nets.frozen import bytes_to_prepare
 from hcd.rescaler import Rescaler, TiledRescaler, reach_of
 from hcd.rescaler.reach import LARGEST_PIECE, SMALLEST_PIECE
@@ -27,6 +26,9 @@ from hcd.tiling import cheapest_window
 _GIB = 2**30
 # Beside the tensors that are counted: working buffers of convolutions, and what the allocator does not give back.
 _MARGIN = 1.3
+# The same where freed memory is kept, which has holes (note 0021): with gradients and without. How much of what may
+# be taken may be held from one tile to the next.
+_MARGIN_KEPT, _MARGIN_KEPT_PLAIN, _FULL = 1.7, 2.0, 0.9
 # Without a limit, this share of the memory that is free may be used.
 _SHARE = 0.75
 # LR-sized tensors that a solver keeps: so many, and a move and a gradient change per evaluation, of which it keeps
@@ -40,7 +42,8 @@ _SLACK = 8 * 2**20
 _MEASURING = 2**25
 _STEP = 1.03  # from one area of windows to the next
 # HR pixels of a window on a CPU: above, clearing pages costs more than what smaller windows compute twice (note 0019).
-_LARGEST_WINDOW = 2**20
+# Where freed memory is kept, there is that much less to gain (note 0021).
+_LARGEST_WINDOW, _LARGEST_KEPT = 2**20, 3 * 2**20
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
@@ -103,20 +106,23 @@ def _fit(
     memory: int | None,
 ) -> Rescaler:
     spare = _spare(hr.device, memory)
+    on_cpu = hr.device.type == "cpu"
+    keeps = on_cpu and keeps_freed()
+    margin = _MARGIN if not keeps else _MARGIN_KEPT if gradients else _MARGIN_KEPT_PLAIN
     of_picture = kept + _HOLES
     kept = of_picture + bytes_to_prepare(model, gradients=gradients)
-    if kept + _MARGIN * whole <= spare:
+    if kept + margin * whole <= spare:
         return model
     height, width = hr.shape[-2:]
     if math.isinf(per_pixel):
         raise PictureTooLargeError(
-            f"{width}×{height} pixels need {_gib(kept + _MARGIN * whole)} of memory with these settings, "
+            f"{width}×{height} pixels need {_gib(kept + margin * whole)} of memory with these settings, "
             f"{_gib(spare)} are left for them; give more, or use preset plain"
         )
     scale = model.scale
     # In bytes per LR pixel. How far the model looks is measured with a gradient.
-    per_pixel *= _MARGIN * scale**2
-    measuring = _MARGIN * scale**2 * _bytes_per_pixel(_solve_lr, hr, model)
+    per_pixel *= margin * scale**2
+    measuring = margin * scale**2 * _bytes_per_pixel(_solve_lr, hr, model)
     side = min(max(SMALLEST_PIECE, math.isqrt(int(_MEASURING / measuring))), LARGEST_PIECE)
     halo = reach_of(model, side=side)
     # Counted anew: the first convolutions of a process have loaded what all of them need.
@@ -137,15 +143,27 @@ def _fit(
             f"{width}×{height} pixels do not fit into {_gib(max(0, spare))} beside what is in memory already, not even "
             f"in tiles; {remedy}, or shrink the picture"
         )
-    on_cpu = hr.device.type == "cpu"
     if on_cpu:
-        area = min(area, max(smallest, _LARGEST_WINDOW / scale**2))
+        area = min(area, max(smallest, (_LARGEST_KEPT if keeps else _LARGEST_WINDOW) / scale**2))
     # In steps, so that a process that takes a little more in one run than in another cuts the same tiles.
     area = max(smallest, _STEP ** math.floor(math.log(area, _STEP)))
     window = cheapest_window(-(-height // scale), -(-width // scale), area=int(area), halo=halo)
-    # Tiles of different sizes leave holes in the heap, which would grow with their number.
-    before_tile = _give_back if on_cpu else lambda: None
+    before_tile = _tidy(_resident() + kept + per_pixel * area) if keeps else give_back if on_cpu else lambda: None
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
+
+
+def _tidy(most: float) -> Callable[[], None]:
+    """Called before every tile: tiles of different sizes leave holes in the heap, which would grow with their number.
+
+    Args:
+        most: bytes that the process may come to.
+    """
+
+    def tidy() -> None:
+        if _resident() > _FULL * most:
+            give_back()
+
+    return tidy
 
 
 def _gib(size: float, *, up: bool = False) -> str:
@@ -219,14 +237,8 @@ def _spare(device: torch.device, memory: int | None) -> float:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return _SHARE * free if memory is None else memory - torch.cuda.memory_allocated(device)
-    _give_back()
+    give_back()
     return _SHARE * available_bytes() if memory is None else memory - _resident()
-
-
-def _give_back() -> None:
-    """Hand the system what the allocator keeps of freed memory, lest it be counted as taken; where it knows how."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_bytes() -> int:

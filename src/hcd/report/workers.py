@@ -15,6 +15,7 @@ from typing import final
 
 import torch
 
+from hcd.heap import keep_freed, keeps_freed
 from hcd.report.chapters import CHAPTERS, Chapter
 from hcd.report.jobs import Job
 from hcd.report.laboratory import Failed, Laboratory, Order, open_laboratory
@@ -78,7 +79,9 @@ def crew(order: Order, shares: Sequence[Sequence[Job]], threads: int) -> Iterato
     context = multiprocessing.get_context("spawn")
     done: Queue[_Done] = context.Queue()
     processes = [
-        context.Process(target=_work, args=(order, [job.key for job in share], threads, done), daemon=True)
+        context.Process(
+            target=_work, args=(order, [job.key for job in share], threads, keeps_freed(), done), daemon=True
+        )
         for share in shares
         if share
     ]
@@ -93,10 +96,12 @@ def crew(order: Order, shares: Sequence[Sequence[Job]], threads: int) -> Iterato
                 process.join()
 
 
-def _work(order: Order, keys: Sequence[str], threads: int, done: Queue[_Done]) -> None:
+def _work(order: Order, keys: Sequence[str], threads: int, keeps: bool, done: Queue[_Done]) -> None:
     # Ctrl-C reaches the whole group; who started this process ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    if keeps:
+        keep_freed()
     laboratory = open_laboratory(order)
     jobs = distinct_jobs(CHAPTERS, laboratory)
     for key in keys:
