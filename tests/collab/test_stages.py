@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 from dataclasses import dataclass
@@ -392,3 +393,13 @@ def test_flat_pictures_survive_every_stage(stage):
         result = hcd.collaborate(flat, hcd.load("bicubic-x2"), "plain", **options)
         assert result.psnr[0] >= result.plain_psnr[0]
         assert math.isfinite(result.history[0].loss)
+
+
+@pytest.mark.parametrize(("keeps", "times"), [(False, 0), (True, 2)])
+def test_kept_memory_is_given_back_every_eight_evaluations(photo, model, monkeypatch, keeps, times):
+    given = []
+    stages = importlib.import_module("hcd.collab.stages")
+    monkeypatch.setattr(stages, "keeps_freed", lambda: keeps)
+    monkeypatch.setattr(stages, "give_back", lambda: given.append(1))
+    assert hcd.collaborate(photo, model, "fast", steps_lr=17, tolerance=0).grad_evals == 17
+    assert len(given) == times

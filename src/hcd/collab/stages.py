@@ -17,10 +17,14 @@ from hcd.collab.objective import Meter, Reconstruction
 from hcd.collab.region import JointRegion, Region, faithful, near
 from hcd.collab.result import Evaluation, Sample
 from hcd.collab.settings import Settings
+from hcd.heap import give_back, keeps_freed
 from hcd.nets.precision import gradient_precision
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 from hcd.solver import Solution, StepRule, Stopped, descend
+
+# Evaluations from one time that memory is given back to the next.
+_GIVEN_BACK_EVERY = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,9 @@ class Run:
     def record(self, entry: Evaluation) -> bool:
         """Take an evaluation down; whether it is to be the last."""
         self.history.append(entry)
+        # Where freed memory is kept, its holes grow from one evaluation to the next (docs/notes/0021).
+        if keeps_freed() and len(self.history) % _GIVEN_BACK_EVERY == 0:
+            give_back()
         if self.on_evaluation is not None:
             self.on_evaluation(entry)
         return entry.psnr >= self.settings.target_psnr or self.should_stop()
