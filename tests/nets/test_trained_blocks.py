@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from hcd.nets import trained_blocks
 from hcd.nets.dense import RRDB, DenseBlock, ResidualDenseBlock
@@ -67,17 +68,50 @@ def test_rounding_is_no_worse_than_that_of_autocast(block, monkeypatch):
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("make", [lambda: ResidualDenseBlock(6, growth=4), lambda: RRDB(6, growth=4, blocks=2)])
-def test_blocks_of_other_networks_train_so_too(make):
-    block = with_weights(make())
+@pytest.mark.parametrize(
+    ("make", "blocks"), [(lambda: ResidualDenseBlock(6, growth=4), 1), (lambda: RRDB(6, growth=4, blocks=2), 2)]
+)
+def test_blocks_of_other_networks_train_so_too(make, blocks, monkeypatch):
+    block, runs = with_weights(make()), []
+    monkeypatch.setattr("hcd.nets.dense.run_trained", lambda *of: runs.append(of) or run_trained(*of))
     x = picture_for(block)
-    seen = []
-    hook = torch.autograd.graph.saved_tensors_hooks(lambda tensor: seen.append(tensor.dtype) or tensor, lambda t: t)
-    with hook:
-        result = in_autocast(block, x)
-    assert torch.bfloat16 in seen
-    exact = block(x)
+    result, exact = in_autocast(block, x), block(x)
+    assert len(runs) == blocks
     assert (result - exact).norm() < 0.01 * exact.norm()
+
+
+@needs_bfloat16
+def test_gradients_are_those_of_checkpointing(block):
+    """Which lets what was saved be unpacked once."""
+    x = picture_for(block)
+    expected = gradients(in_autocast(block, x), block, x)
+
+    def again(x):
+        return in_autocast(block, x)
+
+    found = gradients(checkpoint(again, x, use_reentrant=False), block, x)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@needs_bfloat16
+def test_weights_that_stay_take_no_gradient(block):
+    expected = gradients(in_autocast(block, x := picture_for(block)), block, x)[-1]
+    block.requires_grad_(False)
+    *_, bias = block.parameters()
+    bias.requires_grad_()
+    result = in_autocast(block, x)
+    probe = torch.sin(torch.arange(result.numel(), dtype=torch.float32)).view(result.shape)
+    result.backward(probe)
+    assert torch.equal(bias.grad, expected)
+    assert all(parameter.grad is None for parameter in block.parameters() if parameter is not bias)
+
+
+@needs_bfloat16
+def test_second_derivatives_are_refused(block):
+    x = picture_for(block)
+    (gradient,) = torch.autograd.grad(in_autocast(block, x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_only_autocast_to_bfloat16_asks_for_it():
@@ -91,12 +125,15 @@ def test_only_autocast_to_bfloat16_asks_for_it():
         assert trains_in_bfloat16(trained, x) == has_bfloat16()
         assert not trains_in_bfloat16(frozen, x)
         assert not torch.vmap(lambda part: torch.tensor(trains_in_bfloat16(trained, part)))(x).any()
+        assert not trains_in_bfloat16(trained, x.double())
         with torch.no_grad():
             assert not trains_in_bfloat16(trained, x)
 
 
 @needs_bfloat16
-def test_gradients_stop_at_a_picture_that_wants_none(block):
-    result = in_autocast(block, picture_for(block).detach())
-    result.sum().backward()
+def test_no_gradient_is_computed_of_a_picture_that_wants_none(block, monkeypatch):
+    turned, made = trained_blocks._turned, []
+    monkeypatch.setattr(trained_blocks, "_turned", lambda *of: made.append(of) or turned(*of))
+    in_autocast(block, picture_for(block).detach()).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())
+    assert all(first > 0 for _, first, _ in made)

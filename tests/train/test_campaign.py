@@ -113,6 +113,27 @@ def test_short_runs_of_trained_weights_get_a_lower_learning_rate(shipped, speeds
     assert all(plan.recipe.start == "irn-x2" for plan in plans)
 
 
+def test_levels_to_learn_anew_get_the_full_learning_rate(shipped, speeds):
+    """What the other levels have seen says nothing of them."""
+    text = 'start = "irn-x2-small"\npublished_pixels = 1_000_000\n' + TINY_TOML.replace(
+        "blocks = [1]", "blocks = [1, 1]"
+    )
+    (shipped.parent / "recipes" / "irn-x4.toml").write_text(text, "utf-8")
+    save_file(IRN((1,)).state_dict(), shipped / "irn-x2-small.safetensors", metadata={"pixels": "1000000"})
+    plan = plan_for(2, name="irn-x4")
+    assert (plan.recipe.scale, plan.recipe.learning_rate) == (4, TINY.learning_rate)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_moving_average_looks_back_over_a_part_of_the_run(speeds):
+    for seconds in (0.2, 2, 20, 10_000):
+        recipe = plan_for(seconds).recipe
+        assert 0 <= recipe.ema_decay <= TINY.ema_decay
+        assert recipe.ema_decay == 0 or 1 / (1 - recipe.ema_decay) <= max(recipe.steps / 15, 1 / (1 - TINY.ema_decay))
+    assert plan_for(0.2).recipe.ema_decay == 0
+    assert plan_for(10_000).recipe.ema_decay == TINY.ema_decay
+
+
 @pytest.mark.usefixtures("shipped")
 def test_warm_up_is_a_small_part_of_a_short_run(speeds):
     for seconds in (0.06, 0.2, 1, 100):

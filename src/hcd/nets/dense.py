@@ -31,7 +31,12 @@ class DenseBlock(nn.Module):
         in_channels, out_channels: of the whole block.
         growth: channels that each convolution but the last adds.
         convs: number of convolutions, ``conv1`` to ``conv<convs>``.
+
+    Attributes:
+        starts_at_zero: whether the last convolution does.
     """
+
+    starts_at_zero = True
 
     def __init__(self, in_channels: int, out_channels: int, *, growth: int = 32, convs: int = 5) -> None:
         super().__init__()
@@ -40,7 +45,7 @@ class DenseBlock(nn.Module):
         for i, name in enumerate((*self._inner, self._output)):
             out = out_channels if name == self._output else growth
             conv = nn.Conv2d(in_channels + i * growth, out, 3, padding=1)
-            if name == self._output:
+            if name == self._output and self.starts_at_zero:
                 nn.init.zeros_(conv.weight)
             else:
                 nn.init.xavier_normal_(conv.weight, gain=0.1)
@@ -80,9 +85,10 @@ def _weights(convs: Sequence[nn.Conv2d]) -> Convs:
 class ResidualDenseBlock(DenseBlock):
     """``x + 0.2 · dense(x)``; unlike in a coupling, its last convolution does not start at zero."""
 
+    starts_at_zero = False
+
     def __init__(self, channels: int, *, growth: int, convs: int = 5) -> None:
         super().__init__(channels, channels, growth=growth, convs=convs)
-        nn.init.xavier_normal_(self.last.weight, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + _RESIDUAL_SCALE * super().forward(x)

@@ -29,19 +29,21 @@ def trains_in_bfloat16(convs: Convs, x: Tensor) -> bool:
     """Whether weights of a block train, and autocast asks for bfloat16 on a processor that has it."""
     return (
         x.device.type == "cpu"
+        and not is_transformed(x)
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == _HALF
+        and x.dtype in (torch.float32, _HALF)
         and torch.is_grad_enabled()
         and has_bfloat16()
         and any(tensor.requires_grad for pair in convs for tensor in pair)
-        and not is_transformed(x)
     )
 
 
 def run_trained(convs: Convs, x: Tensor) -> Tensor:
     """The result of a block, float32, with gradients for its weights, its biases and ``x``; differentiable once.
 
-    Sums of products are float32, everything between two convolutions is rounded to bfloat16, as under autocast.
+    What convolutions read and give is rounded to bfloat16, as under autocast; within them, sums are float32, but for
+    few outputs, whose nine taps are rounded before they are added.
 
     Args:
         convs: each sees the input and all results before it, and all but the last are followed by a leaky ReLU.
@@ -55,12 +57,11 @@ class _Trained(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *convs: Tensor) -> Tensor:
         weights, biases = convs[::2], convs[1::2]
-        with torch.autocast("cpu", enabled=False):
-            seen = [x.to(_HALF, memory_format=_LAYOUT)]
-            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-                new = F.leaky_relu_(_convolve(seen[-1], weight, bias.to(_HALF)), SLOPE)
-                seen.append(torch.cat([seen[-1], new], dim=1))
-            y = _convolve_last(seen[-1], weights[-1], biases[-1])
+        seen = [x.to(_HALF, memory_format=_LAYOUT)]
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            new = F.leaky_relu_(_convolve(seen[-1], weight, bias.to(_HALF)), SLOPE)
+            seen.append(torch.cat([seen[-1], new], dim=1))
+        y = _convolve_last(seen[-1], weights[-1], biases[-1])
         ctx.count = len(seen)
         ctx.save_for_backward(*seen, *weights)
         return y
@@ -68,7 +69,9 @@ class _Trained(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        seen, weights = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        # Unpacked once, which is all that checkpointing around this allows.
+        saved = ctx.saved_tensors
+        seen, weights = saved[: ctx.count], saved[ctx.count :]
         # Of the outputs of the convolutions so far, the first one's in front.
         gradients = gradient.to(_HALF, memory_format=_LAYOUT)
         found = [(_weight_gradient(seen[-1], gradients, weights[-1]), gradient.sum((0, 2, 3)))]

@@ -34,7 +34,7 @@ class Plan:
     """What a campaign has decided to do.
 
     Attributes:
-        recipe: with steps, batches and learning rate fitted to the time.
+        recipe: with steps, batches, learning rate, warm-up and moving average fitted to the time.
         execution: the fastest way of running on this device.
         pixels_per_second: as measured for it.
         share_of_peak: operations per second, of those that a large matrix product reaches here.
@@ -68,6 +68,7 @@ def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str],
     shares of the run and the loss are the recipe's; the batch is the smallest one that keeps the device busy. The
     highest learning rate is lowered for a run that is short beside what the weights have seen: a trained network
     that is restarted at full rate first loses what it knew. One that has levels to learn anew keeps the full rate.
+    Warm-up and moving average are parts of the run, where the recipe's would be longer.
 
     Args:
         name: of a shipped recipe.

@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         matrices: weights ``[out, …]``.
-        others: whatever else trains; stepped by Adam at a part of the rate.
+        others: whatever else trains; stepped by Adam at 0.3 of the rate.
         lr: learning rate of matrices; a tensor where steps are captured as a graph.
         momentum: of matrices; the step looks ahead by it (Nesterov).
         betas: of Adam.
@@ -46,6 +46,8 @@ class Muon(torch.optim.Optimizer):
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; Liu et al., "Muon is
         Scalable for LLM Training", 2025 (arXiv 2502.16982), for the size of a step.
+    Departs: other polynomials; weights that blocks write into the picture with are left to Adam, see
+        :func:`inner_convolutions`.
     """
 
     def __init__(
@@ -62,48 +64,52 @@ class Muon(torch.optim.Optimizer):
         groups = [{"params": list(params), "matrices": flag} for params, flag in ((matrices, True), (others, False))]
         super().__init__([group for group in groups if group["params"]], shared)
         for group in self.param_groups:
+            # A tensor, which a captured step counts up too.
+            group["done"] = torch.zeros((), device=group["params"][0].device)
             for parameter in group["params"]:
-                state = self.state[parameter]
-                state["momentum"] = torch.zeros_like(parameter)
-                if not group["matrices"]:
-                    state["square"] = torch.zeros_like(parameter)
-                    state["step"] = torch.zeros((), device=parameter.device)
+                names = ("momentum",) if group["matrices"] else ("momentum", "square")
+                self.state[parameter].update({name: torch.zeros_like(parameter) for name in names})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update all parameters; each has a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
-            move = self._move_matrices if group["matrices"] else self._move_others
-            move(group)
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                move = self._move_matrices if group["matrices"] else self._move_others
+                move(group, parameters, [parameter.grad for parameter in parameters])
 
-    def _move_matrices(self, group: dict[str, Any]) -> None:
-        parameters = group["params"]
-        gradients = [parameter.grad for parameter in parameters]
-        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+    def _move_matrices(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        momenta = self._state_of(parameters, "momentum")
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         if group["weight_decay"]:
-            for parameter in parameters:
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        by_shape: dict[tuple[int, int], list[int]] = {}
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        by_shape: dict[torch.Size, list[int]] = {}
         for i, parameter in enumerate(parameters):
-            by_shape.setdefault((len(parameter), parameter[0].numel()), []).append(i)
-        for shape, members in by_shape.items():
-            steps = orthogonalize(torch.stack([ahead[i].reshape(shape) for i in members]))
-            steps = steps * (-group["lr"] * _RMS * math.sqrt(max(shape)))
-            for i, step in zip(members, steps, strict=True):
-                parameters[i].add_(step.view(parameters[i].shape))
+            by_shape.setdefault(parameter.shape, []).append(i)
+        for members in by_shape.values():
+            steps = orthogonalize(torch.stack([_as_matrix(ahead[i]) for i in members]))
+            steps = steps * (-group["lr"] * _RMS * math.sqrt(max(steps.shape[-2:])))
+            moved = [parameters[i] for i in members]
+            torch._foreach_add_(moved, [_as_weight(step, of) for step, of in zip(steps, moved, strict=True)])
 
-    def _move_others(self, group: dict[str, Any]) -> None:
+    def _move_others(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        momenta, squares = self._state_of(parameters, "momentum"), self._state_of(parameters, "square")
         first, second = group["betas"]
-        for parameter in group["params"]:
-            state = self.state[parameter]
-            state["step"] += 1
-            state["momentum"].lerp_(parameter.grad, 1 - first)
-            state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
-            root = (state["square"] / (1 - second ** state["step"])).sqrt_().add_(_EPSILON)
-            rate = _ADAM_SHARE * group["lr"] / (1 - first ** state["step"])
-            parameter.sub_(state["momentum"] / root * rate)
+        group["done"] += 1
+        torch._foreach_lerp_(momenta, gradients, 1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, (1 - second ** group["done"]).sqrt())
+        torch._foreach_add_(roots, _EPSILON)
+        steps = torch._foreach_div(momenta, roots)
+        torch._foreach_mul_(steps, -_ADAM_SHARE * group["lr"] / (1 - first ** group["done"]))
+        torch._foreach_add_(parameters, steps)
+
+    def _state_of(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        return [self.state[parameter][name] for parameter in parameters]
 
 
 def inner_convolutions(net: nn.Module) -> list[Tensor]:
@@ -112,7 +118,7 @@ def inner_convolutions(net: nn.Module) -> list[Tensor]:
     Through these, blocks write into the picture and its details. Orthogonal steps move them as far in directions that
     hardly matter as in those that do, which costs a trained network more than it learns (``docs/notes/0022``).
     """
-    heads = {id(block.last) for block in net.modules() if type(block) is DenseBlock}
+    heads = {id(m.last) for m in net.modules() if isinstance(m, DenseBlock) and m.starts_at_zero}
     return [
         module.weight
         for module in net.modules()
@@ -130,3 +136,13 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x if wide else x.mT).float()
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """``[out, in, …]`` → ``[out, … · in]``, which takes no copy of weights that lie channels last."""
+    return weight.movedim(1, -1).flatten(1)
+
+
+def _as_weight(matrix: Tensor, like: Tensor) -> Tensor:
+    """Undoes ``_as_matrix``."""
+    return matrix.view(like.movedim(1, -1).shape).movedim(-1, 1)
