@@ -75,7 +75,7 @@ def _schedule(recipe: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     stages = ", then ".join(f"{s['share']:.0%} with {s['batch']} patches of {s['patch']}²" for s in recipe["stages"])
     return (
         f"{facts['steps']} of {recipe['steps']} steps: {stages}; {recipe['optimizer']}, rate up to "
-        f"{recipe['learning_rate']:.3g} and down by a cosine, EMA {recipe['ema_decay']}"
+        f"{recipe['learning_rate']:.3g} and down by a cosine, EMA {recipe['ema_decay']:.4g}"
     )
 
 
