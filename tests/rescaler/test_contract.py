@@ -134,7 +134,7 @@ def test_memory_layout_does_not_matter(model):
 def test_pictures_stay_pictures(model):
     if isinstance(model, GrainRescaler):
         pytest.skip("random weights know no faces; its tests compare it with golden values")
-    hr = make_smooth_picture(36, 48)
+    hr = make_smooth_picture(48, 72)
     if isinstance(model, GrayRescaler):
         hr = hr.mean(dim=1, keepdim=True).expand_as(hr)
     lr = model.downscale(hr)

@@ -96,6 +96,7 @@ class TestLoads:
     @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (13, 22)])
     @pytest.mark.parametrize("architecture", MODELS)
     def test_any_size_as_spandrel_itself_calls_it(self, architecture, size, save):
+        import_torchvision()
         import spandrel
 
         path, scale = save(architecture), MODELS[architecture][1]
