@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import pytest
 
 from hcd import heap
+from tests.glibc import needs_glibc
 
 _AGAIN = """
 import resource, sys
@@ -32,10 +32,6 @@ give_back()
 print(int(asked), first, again, (held - resident()) // 2**20)
 """
 
-on_glibc = pytest.mark.skipif(
-    not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")), reason="only glibc keeps"
-)
-
 
 def twice(how, **environment):
     """Whether it keeps; page faults of 64 MiB taken and freed, and of the same again; MiB that could be given back."""
@@ -46,7 +42,7 @@ def twice(how, **environment):
     return tuple(map(int, done.stdout.split()))
 
 
-@on_glibc
+@needs_glibc
 def test_what_is_kept_comes_without_faults():
     keeps, first, again, given_back = twice("keep")
     assert keeps
@@ -55,7 +51,7 @@ def test_what_is_kept_comes_without_faults():
     assert given_back > 56
 
 
-@on_glibc
+@needs_glibc
 def test_what_is_not_kept_is_handed_back():
     keeps, first, again, given_back = twice("leave")
     assert not keeps
@@ -63,7 +59,7 @@ def test_what_is_not_kept_is_handed_back():
     assert given_back < 8
 
 
-@on_glibc
+@needs_glibc
 @pytest.mark.parametrize(
     "decided",
     [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from hcd.bench import parse_blocks, parse_size, subject
 from hcd.bench.subject import build_subject, check_blocks, describe_machine, in_fresh_process
 from hcd.errors import UsageError
 from hcd.heap import keeps_freed
+from tests.glibc import ON_GLIBC
 
 
 def test_sizes_are_sides_or_width_by_height():
@@ -61,12 +60,7 @@ def test_a_fresh_process_is_another_one():
 def test_a_fresh_process_keeps_what_it_frees_where_this_one_does(monkeypatch):
     assert not in_fresh_process(keeps_freed)
     monkeypatch.setattr(subject, "keeps_freed", lambda: True)
-    assert in_fresh_process(keeps_freed) == keeps_here()
-
-
-def keeps_here():
-    """Whether the C library can keep it at all."""
-    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+    assert in_fresh_process(keeps_freed) == ON_GLIBC
 
 
 def test_the_machine_is_described():

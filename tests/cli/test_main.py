@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import re
@@ -14,6 +13,7 @@ import pytest
 from hcd import __version__
 from hcd.errors import ImageError
 from tests.cli.checks import assert_one_line
+from tests.glibc import needs_glibc
 
 COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "reproduce", "train", "upscale")
 _LOADS_NO_TORCH = """
@@ -124,9 +124,7 @@ sys.exit(not keeps_freed())
 """
 
 
-@pytest.mark.skipif(
-    not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")), reason="only glibc keeps"
-)
+@needs_glibc
 def test_a_command_keeps_what_it_frees_unless_that_is_decided():
     assert python("-c", _KEEPS).returncode == 0
     assert python("-c", _KEEPS, MALLOC_TRIM_THRESHOLD_="131072").returncode == 1
