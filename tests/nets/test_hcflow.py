@@ -373,3 +373,55 @@ class TestGradients:
         assert float(hr.detach().max()) > 1
         (gradient,) = torch.autograd.grad(hr.sum(), lr)
         assert bool((gradient != 0).all())
+
+
+class TestInitialize:
+    """A fresh network begins at the statistics of some pictures, and with an LR picture that is one."""
+
+    @pytest.fixture
+    def pictures(self):
+        """Dark, of little contrast, and with details: nothing that normalized channels have."""
+        return 0.2 + 0.1 * random_picture(2, 3, 32, 32) ** 3
+
+    def fresh(self):
+        torch.manual_seed(0)
+        return HCFlow(TINY)
+
+    def test_lr_is_the_mean_of_squares(self, pictures):
+        net, lr = self.fresh(), torch.nn.functional.avg_pool2d(pictures, 4)
+        net.initialize(pictures, lr)
+        assert_close(net.downscale(pictures), lr, 1e-4)
+
+    def test_lr_takes_the_statistics_that_it_is_given(self, pictures):
+        net, lr = self.fresh(), 0.5 + 0.3 * random_picture(2, 3, 8, 8, seed=1)
+        net.initialize(pictures, lr)
+        made = net.downscale(pictures)
+        for of in (torch.mean, torch.std):
+            torch.testing.assert_close(of(made, dim=(0, 2, 3)), of(lr, dim=(0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+    def test_details_are_normalized(self, pictures):
+        net = self.fresh()
+        net.initialize(pictures, torch.nn.functional.avg_pool2d(pictures, 4))
+        with torch.no_grad():
+            _, latents = net(pictures)
+        for latent in latents:
+            assert float(latent.std()) == pytest.approx(1, abs=0.05)
+            assert float(latent.mean()) == pytest.approx(0, abs=0.05)
+
+    def test_inverse_still_undoes_it(self, pictures):
+        net = self.fresh()
+        net.initialize(pictures, torch.nn.functional.avg_pool2d(pictures, 4))
+        assert_close(net.inverse(*net(pictures)), pictures, 1e-4)
+
+    @pytest.mark.parametrize("state", ["initialized", "loaded", "frozen"])
+    def test_other_networks_are_left_as_they_are(self, pictures, state):
+        net, lr = self.fresh(), torch.nn.functional.avg_pool2d(pictures, 4)
+        if state == "initialized":
+            net.initialize(pictures, lr)
+        elif state == "loaded":
+            net.load_state_dict(net.state_dict())
+        else:
+            net.eval()
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        net.initialize(random_picture(2, 3, 32, 32, seed=2), lr + 0.1)
+        assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())

@@ -51,6 +51,37 @@ def test_card_has_every_row(weights):
     assert "PSNR" not in card
 
 
+@pytest.mark.parametrize(
+    ("entries", "loss"),
+    [
+        (
+            {"luma_weight": 2.0},
+            "1 · l1 of HR + 2 · l1 of its luma + 1 · squared error of LR against bicubic + 0.1 · z²",
+        ),
+        (
+            {"latent_std": 1.0, "latent_share": 0.25},
+            "1 · l1 of HR + 1 · squared error of LR against bicubic + 0.1 · z²; latents drawn with deviation 1 in 25% "
+            "of the patches",
+        ),
+    ],
+)
+def test_card_names_the_terms_that_few_recipes_have(tmp_path, patches, entries, loss):
+    weights = train(replace(TINY, distance="l1", steps=1, **entries), patches, tmp_path)
+    assert rows(render_card(weights))["Loss"] == [loss]
+
+
+def test_card_of_weights_older_than_a_term(tmp_path, weights):
+    metadata = read_metadata(weights)
+    recipe = {
+        key: value
+        for key, value in json.loads(metadata["recipe"]).items()
+        if key not in ("luma_weight", "latent_share")
+    }
+    file = tmp_path / "old.safetensors"
+    save_file({"a": torch.zeros(1)}, file, metadata={**metadata, "recipe": json.dumps(recipe)})
+    assert rows(render_card(file))["Loss"] == rows(render_card(weights))["Loss"]
+
+
 def test_card_counts_values(tmp_path, weights):
     """Half precision, so two bytes each."""
     tensors = {"a": torch.zeros(1200, 1000).half(), "b": torch.zeros(300_000).half()}

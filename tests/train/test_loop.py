@@ -108,7 +108,9 @@ def test_two_runs_are_identical(recipe, patches, tmp_path, uninterrupted):
         {"gradient_clip": 1e-3},
         {"ema_decay": 0.1},
         {"latent_std": 1.0},
+        {"latent_share": 0.5},
         {"distance": "l1"},
+        {"luma_weight": 1.0},
     ],
     ids=str,
 )

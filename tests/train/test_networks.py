@@ -143,6 +143,27 @@ def test_hcflow_makes_the_round_trip_too():
     assert square > 0
 
 
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.0, 0), (0.25, 1), (0.26, 2), (1.0, 4)], ids=["none", "a quarter", "rounded up", "all"]
+)
+@torch.no_grad()
+def test_round_trip_draws_latents_for_its_share_of_the_patches(share, count):
+    """The others are rebuilt from zeros, and a flow looks at the latents of none of them."""
+    flow = build_network(replace(TINY, network=HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))))
+    hr = torch.cat([pixels(), pixels(seed=1)])
+    flow.initialize(hr, torch.nn.functional.avg_pool2d(hr, 4))
+    for net in (flow, trained((1, 1))):
+        torch.manual_seed(5)
+        lr, square, hr_hat = RoundTrip(net, latent_std=1.0, latent_share=share)(hr)
+        torch.manual_seed(5)
+        whole_lr, whole_square, sampled = RoundTrip(net, latent_std=1.0)(hr[:count])
+        rest_lr, _, from_zeros = RoundTrip(net)(hr[count:])
+        torch.testing.assert_close(lr, torch.cat([whole_lr, rest_lr]))
+        torch.testing.assert_close(square, whole_square)
+        torch.testing.assert_close(hr_hat, torch.cat([sampled, from_zeros]), rtol=0, atol=1e-4)
+        assert (square > 0) == (count > 0)
+
+
 def test_pixels_that_weights_have_seen(weights_folder):
     """As they tell themselves: in a sum, or, the first that shipped, by their schedule."""
     assert trained_pixels("") == 0

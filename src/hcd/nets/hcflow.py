@@ -230,6 +230,30 @@ class HCFlow(nn.Module):
                 x = cast(FlowStep | Haar, layer).inverse(x)
         return x
 
+    @torch.no_grad()
+    def initialize(self, hr: Tensor, lr: Tensor) -> None:
+        """Begin at the statistics of some pictures: normalizations at theirs, and LR at those of a given LR.
+
+        Normalized as everything else is, LR would begin without the colors and the contrast of the picture, most of
+        it outside of what a file holds. The last normalization gives it both back, so that an untrained network
+        makes the mean of every square of ``scale``² pixels. Weights that were trained or loaded are left as they are.
+
+        Args:
+            hr: ``[N, 3, H, W]``.
+            lr: what the LR pictures of these should be near to, ``[N, 3, H/scale, W/scale]``.
+        """
+        last = next(layer for layer in reversed(self._layers) if isinstance(layer, FlowStep)).actnorm
+        if not self.training or last.initialized:
+            return
+        made, _ = self(hr)
+        variance, mean = torch.var_mean(made.float(), dim=(0, 2, 3), correction=0)
+        wanted_variance, wanted_mean = torch.var_mean(lr, dim=(0, 2, 3), correction=0)
+        gain = (wanted_variance / variance).sqrt()
+        bias, logs = last.bias[0, :_PICTURE, 0, 0], last.logs[0, :_PICTURE, 0, 0]
+        # (x + bias) · exp(logs) has mean `mean`; x + bias is to have the mean `wanted_mean` afterwards, times the gain.
+        bias += (wanted_mean / gain - mean) / torch.exp(logs)
+        logs += torch.log(gain)
+
     @staticmethod
     def shape_of(state_dict: Mapping[str, Tensor]) -> HCFlowShape | None:
         """Read the size from the names and shapes of a state_dict; None where it is not an HCFlow's.

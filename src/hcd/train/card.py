@@ -80,9 +80,14 @@ def _schedule(recipe: Mapping[str, Any], facts: Mapping[str, str]) -> str:
 
 
 def _loss(recipe: Mapping[str, Any]) -> str:
+    # Weights that shipped before a term existed do not name it.
+    luma, share = recipe.get("luma_weight", 0.0), recipe.get("latent_share", 1.0)
     return (
-        f"{recipe['hr_weight']:g} · {recipe['distance']} of HR + {recipe['lr_weight']:g} · squared error of LR against "
-        f"bicubic + {recipe['latent_weight']:g} · z²"
+        f"{recipe['hr_weight']:g} · {recipe['distance']} of HR"
+        + (f" + {luma:g} · {recipe['distance']} of its luma" if luma else "")
+        + f" + {recipe['lr_weight']:g} · squared error of LR against bicubic + {recipe['latent_weight']:g} · z²"
+        + (f"; latents drawn with deviation {recipe['latent_std']:g}" if recipe["latent_std"] else "")
+        + (f" in {share:.0%} of the patches" if share < 1 else "")
     )
 
 

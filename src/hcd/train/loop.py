@@ -120,14 +120,14 @@ class _Run:
         self.net.train()
         if state is None:
             stage = recipe.stage_at(0)
-            initialize_from(net, patches.batch(stage.batch, stage.patch, seed=recipe.seed, step=0)[0])
+            initialize_from(net, *patches.batch(stage.batch, stage.patch, seed=recipe.seed, step=0))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimizer = make_optimizer(recipe, self.net, execution)
         if state is not None:
             self._restore(state)
         if execution.compiled:
             compile_couplings(self.net)
-        self.round_trip = RoundTrip(self.net, recipe.latent_std)
+        self.round_trip = RoundTrip(self.net, recipe.latent_std, recipe.latent_share)
         self.take = Step(recipe, world.share(self.round_trip), self.optimizer, execution)
 
     def go(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,16 +40,16 @@ def build_network(recipe: Recipe) -> IRN | HCFlow:
     return net
 
 
-def initialize_from(net: IRN | HCFlow, hr: Tensor) -> None:
+def initialize_from(net: IRN | HCFlow, hr: Tensor, bicubic: Tensor) -> None:
     """Let layers that begin at the statistics of their data see some, before the network is copied or shared.
 
     Args:
         net: freshly built, in training mode; an IRN has no such layers.
         hr: patches ``[N, 3, H, W]``.
+        bicubic: their LR.
     """
     if isinstance(net, HCFlow):
-        with torch.no_grad():
-            net(hr)
+        net.initialize(hr, bicubic)
 
 
 def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
@@ -92,28 +93,34 @@ class RoundTrip(nn.Module):
     Args:
         net: the network.
         latent_std: standard deviation of the Gaussian latents of the way back; 0 for zeros.
+        latent_share: of the patches, rounded up, the share whose latents are looked at on the way down and drawn on
+            the way back. The others are rebuilt from zeros; what their latents would cost, an HCFlow saves.
     """
 
-    def __init__(self, net: IRN | HCFlow, latent_std: float = 0.0) -> None:
+    def __init__(self, net: IRN | HCFlow, latent_std: float = 0.0, latent_share: float = 1.0) -> None:
         super().__init__()
         self.net = net
-        self.latent_std = latent_std
+        self.latent_std, self.latent_share = latent_std, latent_share
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
-        lr, latents = self._down(hr)
-        square = torch.stack([z.square().sum() for z in latents]).sum() / sum(z.numel() for z in latents)
-        if self.latent_std:
-            drawn = [torch.randn_like(z) * self.latent_std for z in latents]
-        else:
-            drawn = [torch.zeros_like(z) for z in latents]
+        lr, latents = self._down(hr, math.ceil(self.latent_share * len(hr)))
+        elements = sum(z.numel() for z in latents)
+        square = sum((z.square().sum() for z in latents), lr.new_zeros(())) / max(1, elements)
+        zeros = [z.new_zeros((len(hr) - len(z), *z.shape[1:])) for z in latents]
+        drawn = [
+            torch.cat([torch.randn_like(z) * self.latent_std, rest]) for z, rest in zip(latents, zeros, strict=True)
+        ]
         return lr, square, self._up(quantize(lr), drawn)
 
-    def _down(self, hr: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def _down(self, hr: Tensor, count: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """LR, and the latents of the first ``count`` patches."""
         if isinstance(self.net, IRN):
             y = self.net(hr)
-            return y[:, :3], [y[:, 3:]]
-        lr, latents = self.net(hr)
+            return y[:, :3], [y[:count, 3:]]
+        lr, latents = self.net(hr[:count])
+        if count < len(hr):
+            lr = torch.cat([lr, self.net.downscale(hr[count:])])
         return lr, latents
 
     def _up(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:

@@ -24,9 +24,11 @@ _RANGES = {
     "ema_decay": (0, 1),
     "charbonnier_epsilon": (0, 1),
     "hr_weight": (0, math.inf),
+    "luma_weight": (0, math.inf),
     "lr_weight": (0, math.inf),
     "latent_weight": (0, math.inf),
     "latent_std": (0, math.inf),
+    "latent_share": (0, 1),
     "bfloat16_share": (0, 1),
     "published_pixels": (0, math.inf),
     "seed": (0, 2**32 - 1),
@@ -93,8 +95,10 @@ class Recipe:
     """Everything that decides the weights, besides the pictures and the machine.
 
     Minimizes, over the weights, the mean over patches and steps of
-    ``hr_weight · distance(hr_hat, hr) + lr_weight · (lr − bicubic)² + latent_weight · z²``, each a mean over
-    elements, where ``hr_hat`` is rebuilt from the rounded LR and a latent of standard deviation ``latent_std``.
+    ``hr_weight · distance(hr_hat, hr) + luma_weight · distance(luma(hr_hat), luma(hr)) + lr_weight · (lr − bicubic)² +
+    latent_weight · z²``, each a mean over elements, where ``hr_hat`` is rebuilt from the rounded LR and, in
+    ``latent_share`` of the patches of a step, latents of standard deviation ``latent_std``; in the others, zeros. Only
+    latents of that share count in the last term. Luma has the range of a channel.
 
     Attributes:
         name: what the weights are called.
@@ -129,9 +133,11 @@ class Recipe:
     distance: Literal["charbonnier", "l1", "l2"] = "charbonnier"
     charbonnier_epsilon: float = 1e-3
     hr_weight: float = 1.0
+    luma_weight: float = 0.0
     lr_weight: float = 1.0
     latent_weight: float = 0.1
     latent_std: float = 0.0
+    latent_share: float = 1.0
     bfloat16_share: float = 0.8
     published_pixels: int = 0
     seed: int = 0

@@ -127,7 +127,7 @@ def _pixels_per_second(recipe: Recipe, execution: Execution, stage: Stage) -> fl
     optimizer = make_optimizer(recipe, net, execution)
     if execution.compiled:
         compile_couplings(net)
-    take = Step(recipe, RoundTrip(net, recipe.latent_std), optimizer, execution)
+    take = Step(recipe, RoundTrip(net, recipe.latent_std, recipe.latent_share), optimizer, execution)
     hr = torch.rand(stage.batch, 3, stage.patch, stage.patch, device=execution.device)
     hr = hr.contiguous(memory_format=torch.channels_last)
     lr = torch.nn.functional.avg_pool2d(hr, recipe.scale)

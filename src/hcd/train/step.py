@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from hcd.ops import rgb_to_y
 from hcd.train.muon import Muon, inner_convolutions
 from hcd.train.recipe import Recipe
 
+_LUMA_RANGE = 219 / 255  # of studio-range luma
 _EAGER_STEPS = 3  # before a graph is captured: they fill the optimizer's state and choose the convolutions
 
 
@@ -76,20 +78,24 @@ def losses(recipe: Recipe, hr: Tensor, bicubic: Tensor, results: tuple[Tensor, T
 
     Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, section 3.3; for HCFlow, Liang et al.,
         "Hierarchical Conditional Flow", ICCV 2021, section 3.3.
-    Departs: means over elements instead of sums, Charbonnier beside L1 and L2.
+    Departs: means over elements instead of sums, Charbonnier beside L1 and L2, luma beside RGB.
     """
     lr, latent, hr_hat = results
     error = hr_hat - hr
-    squared = error.square()
-    if recipe.distance == "charbonnier":
-        distance = (squared + recipe.charbonnier_epsilon**2).sqrt().mean()
-    elif recipe.distance == "l1":
-        distance = error.abs().mean()
-    else:
-        distance = squared.mean()
+    loss = recipe.hr_weight * _distance(recipe, error)
+    if recipe.luma_weight:
+        loss = loss + recipe.luma_weight * _distance(recipe, (rgb_to_y(hr_hat) - rgb_to_y(hr)) / _LUMA_RANGE)
     lr_error = (lr - bicubic).square().mean()
-    loss = recipe.hr_weight * distance + recipe.lr_weight * lr_error + recipe.latent_weight * latent
-    return Measured(loss, squared.detach().mean(), lr_error.detach())
+    loss = loss + recipe.lr_weight * lr_error + recipe.latent_weight * latent
+    return Measured(loss, error.detach().square().mean(), lr_error.detach())
+
+
+def _distance(recipe: Recipe, error: Tensor) -> Tensor:
+    if recipe.distance == "charbonnier":
+        return (error.square() + recipe.charbonnier_epsilon**2).sqrt().mean()
+    if recipe.distance == "l1":
+        return error.abs().mean()
+    return error.square().mean()
 
 
 @final
