@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 
 import pytest
 import torch
@@ -110,28 +109,12 @@ class TestShipped:
         )
         assert model.latent == read_metadata(entry.weights_file)["latent"]
 
-    @pytest.mark.parametrize("name", [entry.name for entry in model_entries() if entry.default in SHIPPED])
-    def test_a_stand_in_says_who_it_is(self, name, monkeypatch, tmp_path):
-        entry = get_entry(name)
-        # A version that ships nothing but the stand-in.
-        shutil.copy(get_entry(entry.default).weights_file, tmp_path)
-        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDER", tmp_path)
-        model = hcd.load(name)
-        assert model.name == entry.default
-        assert model.scale == entry.scale
-
     def test_a_name_without_weights_says_what_to_do(self, monkeypatch, tmp_path):
         # An empty folder stands for a version that ships nothing.
         monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDER", tmp_path)
         for name in ("irn-x2", "irn-x4-small", "irn-x8"):
             with pytest.raises(ModelError, match=r"irn-x.*no weights ship.*--weights FILE"):
                 hcd.load(name)
-
-    def test_a_default_has_the_scale_of_its_name(self):
-        for entry in model_entries():
-            if entry.default is not None:
-                assert get_entry(entry.default).scale == entry.scale
-                assert get_entry(entry.default).architecture == entry.architecture
 
 
 class TestArguments:

@@ -51,8 +51,6 @@ def _state(entry: ModelEntry) -> str:
             f"{place} {means['plain']['psnr_y']:.2f}" for place, means in entry.figures.items() if "plain" in means
         ]
         return ", ".join([state, *([f"plain PSNR-Y (dB): {', '.join(plain)}"] if plain else [])])
-    if entry.default is not None:
-        return f"its full-size weights do not ship yet: stands for {entry.default} unless --weights is given"
     return f"needs --weights; official ones: {entry.family.source}"
 
 
@@ -61,8 +59,6 @@ def _card(name: str) -> str:
     from hcd.zoo import get_entry
 
     entry = get_entry(name)
-    if entry.card is None and entry.default is not None:
-        entry = get_entry(entry.default)
     if entry.card is None:
         raise ModelError(f"{name}: has no card, since no weights ship under this name")
     return entry.card.read_text("utf-8").rstrip()

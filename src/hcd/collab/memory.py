@@ -26,9 +26,10 @@ from hcd.tiling import cheapest_window
 _GIB = 2**30
 # Beside the tensors that are counted: working buffers of convolutions, and what the allocator does not give back.
 _MARGIN = 1.3
-# The same where freed memory is kept, which has holes (note 0021): with gradients and without. How much of what may
-# be taken may be held from one tile to the next.
-_MARGIN_KEPT, _MARGIN_KEPT_PLAIN, _FULL = 1.7, 2.0, 0.9
+# The same where freed memory is kept, which has holes (note 0021): with gradients and without.
+_MARGIN_KEPT, _MARGIN_KEPT_PLAIN = 1.7, 2.0
+# Of the memory that may be taken, what may be held from one tile to the next.
+_FULL = 0.9
 # Without a limit, this share of the memory that is free may be used.
 _SHARE = 0.75
 # LR-sized tensors that a solver keeps: so many, and a move and a gradient change per evaluation, of which it keeps
@@ -148,12 +149,12 @@ def _fit(
     # In steps, so that a process that takes a little more in one run than in another cuts the same tiles.
     area = max(smallest, _STEP ** math.floor(math.log(area, _STEP)))
     window = cheapest_window(-(-height // scale), -(-width // scale), area=int(area), halo=halo)
-    before_tile = _tidy(_resident() + kept + per_pixel * area) if keeps else give_back if on_cpu else lambda: None
+    before_tile = _tidying(_resident() + kept + per_pixel * area) if keeps else give_back if on_cpu else lambda: None
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
 
 
-def _tidy(most: float) -> Callable[[], None]:
-    """Called before every tile: tiles of different sizes leave holes in the heap, which would grow with their number.
+def _tidying(most: float) -> Callable[[], None]:
+    """What is called before every tile: tiles of different sizes leave holes in the heap, whose number would grow.
 
     Args:
         most: bytes that the process may come to.

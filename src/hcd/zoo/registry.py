@@ -28,13 +28,11 @@ class ModelEntry:
         name: what ``load`` takes.
         architecture: a name of ``FAMILIES``, or ``bicubic``.
         scale: HR side / LR side.
-        default: for a name without weights of its own, the entry whose weights it loads by default.
     """
 
     name: str
     architecture: str
     scale: int
-    default: str | None = None
 
     @property
     def family(self) -> Family | None:
@@ -63,8 +61,8 @@ class ModelEntry:
 _ENTRIES = {
     entry.name: entry
     for entry in (
-        ModelEntry(name="irn-x2", architecture="irn", scale=2, default="irn-x2-small"),
-        ModelEntry(name="irn-x4", architecture="irn", scale=4, default="irn-x4-small"),
+        ModelEntry(name="irn-x2", architecture="irn", scale=2),
+        ModelEntry(name="irn-x4", architecture="irn", scale=4),
         ModelEntry(name="irn-x8", architecture="irn", scale=8),
         ModelEntry(name="irn-x2-small", architecture="irn", scale=2),
         ModelEntry(name="irn-x4-small", architecture="irn", scale=4),
@@ -119,7 +117,6 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
     Args:
         name: a model name, see ``model_entries``; a name that an installed package adds (entry points
             ``hcd.rescalers``); or ``spandrel:FILE``, a super-resolution model that the spandrel library reads.
-            A name whose own weights do not ship yet loads its stand-in, and the rescaler's ``name`` says so.
         weights: an official checkpoint or this project's ``.safetensors``; for GRAIN the folder of the official
             files; default: the shipped weights.
         latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (official IRN weights,
@@ -142,7 +139,7 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
             raise UsageError(f"{name}: has no weights; leave {weights} out")
         return BicubicRescaler(entry.scale).freeze().to(device)
     if weights is None:
-        entry, weights = _shipped(entry, family)
+        weights = _shipped(entry, family)
     checkpoint = family.read(Path(weights))
     policy = family.latent(checkpoint, latent)
     layout = family.layout(checkpoint.tensors)
@@ -184,12 +181,10 @@ def _load_complete(name: str, weights: str | Path | None, latent: str | None) ->
     return model
 
 
-def _shipped(entry: ModelEntry, family: Family) -> tuple[ModelEntry, Path]:
-    if entry.weights_file is None and entry.default is not None:
-        entry = get_entry(entry.default)
+def _shipped(entry: ModelEntry, family: Family) -> Path:
     if entry.weights_file is None:
         raise ModelError(
             f"{entry.name}: no weights ship with this version; give {family.weights} (hcd.load(..., weights=FILE), "
             f"--weights FILE); official ones: {family.source}"
         )
-    return entry, entry.weights_file
+    return entry.weights_file
