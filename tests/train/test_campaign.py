@@ -234,19 +234,26 @@ def test_campaign_in_pieces_ends_as_the_whole(tmp_path, files):
     parts = run_campaign(files, tmp_path / "parts", plan=PLAN, time_limit=0)
     with pytest.raises(AssertionError):
         assert_same(parts, whole)
-    assert (tmp_path / "parts" / "tiny.log.jsonl").read_text("utf-8") == ""
+    assert not (tmp_path / "parts" / "tiny.log.jsonl").exists()
     run_campaign(files, tmp_path / "parts", plan=PLAN)
     assert_same(parts, whole)
 
 
-def test_log_is_there_when_the_run_breaks_off(tmp_path, files):
+def test_log_is_written_as_the_run_goes(tmp_path, files):
+    """A killed run leaves it; what it had done since its last checkpoint is done, and logged, again."""
+
+    def steps():
+        return [json.loads(line)["step"] for line in (tmp_path / "tiny.log.jsonl").read_text("utf-8").splitlines()]
+
     def breaks_off(progress):
+        assert steps() == [1]
         raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run_campaign(files, tmp_path, plan=PLAN, on_step=breaks_off)
-    assert len((tmp_path / "tiny.log.jsonl").read_text("utf-8").splitlines()) == 2
+    run_campaign(files, tmp_path, plan=PLAN)
+    assert steps() == [1, 6]
 
 
 def test_campaign_goes_on_from_shipped_weights(shipped, speeds, tmp_path, files):

@@ -131,30 +131,31 @@ def run_campaign(
     validation = Validation(sorted(checks), scale=recipe.scale, device=device)
     report(f"{len(patches)} pictures on {device} after {time.monotonic() - began:.0f} s")
     log = out / f"{recipe.name}.log.jsonl"
-    lines = [log.read_text("utf-8")] if log.exists() else []
+    lines = log.read_text("utf-8").splitlines() if log.exists() else []
     last = -math.inf
 
     def record(progress: Progress) -> None:
         nonlocal last
         if progress.seconds - last > 10 or progress.step == progress.steps:
+            if last < 0:
+                # What a killed run had logged after its last checkpoint is done again.
+                lines[:] = [line for line in lines if json.loads(line)["step"] < progress.step]
             last = progress.seconds
             facts = {key: value if math.isfinite(value) else None for key, value in asdict(progress).items()}
-            lines.append(json.dumps(facts) + "\n")
+            lines.append(json.dumps(facts))
+            write_atomically(log, "".join(f"{line}\n" for line in lines).encode())
         if on_step is not None:
             on_step(progress)
 
-    try:
-        return train(
-            recipe,
-            patches,
-            out,
-            execution=plan.execution,
-            validation=validation,
-            time_limit=time_limit - (time.monotonic() - began),
-            on_step=record,
-        )
-    finally:
-        write_atomically(log, "".join(lines).encode())
+    return train(
+        recipe,
+        patches,
+        out,
+        execution=plan.execution,
+        validation=validation,
+        time_limit=time_limit - (time.monotonic() - began),
+        on_step=record,
+    )
 
 
 def write_plan(path: Path, plan: Plan) -> None:
