@@ -59,9 +59,13 @@ def test_card_has_every_row(weights):
             "1 · l1 of HR + 2 · l1 of its luma + 1 · squared error of LR against bicubic + 0.1 · z²",
         ),
         (
-            {"latent_std": 1.0, "latent_share": 0.25},
-            "1 · l1 of HR + 1 · squared error of LR against bicubic + 0.1 · z²; latents drawn with deviation 1 in 25% "
-            "of the patches",
+            {"latent_std": 1.0, "latent_share": 0.125},
+            "1 · l1 of HR + 1 · squared error of LR against bicubic + 0.1 · z² of 0.125 of the patches; latents are "
+            "drawn there, with deviation 1",
+        ),
+        (
+            {"latent_share": 0.5},
+            "1 · l1 of HR + 1 · squared error of LR against bicubic + 0.1 · z² of 0.5 of the patches",
         ),
     ],
 )

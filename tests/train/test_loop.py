@@ -16,6 +16,7 @@ import hcd
 from hcd.errors import HcdError, UsageError
 from hcd.train import Execution, IRNNetwork, Patches, Stage, Validation, train
 from hcd.train.networks import RoundTrip
+from hcd.train.recipe import HCFlowNetwork
 from hcd.zoo import read_metadata
 from tests.train.tiny import TINY
 from tests.train.weights import assert_same, names
@@ -117,6 +118,16 @@ def test_two_runs_are_identical(recipe, patches, tmp_path, uninterrupted):
 def test_every_entry_makes_a_difference(recipe, patches, tmp_path, uninterrupted, change):
     other, same = load_file(train(replace(recipe, **change), patches, tmp_path)), load_file(uninterrupted)
     assert any(not torch.equal(other[name], same[name]) for name in same)
+
+
+def test_hcflow_begins_with_an_lr_picture(recipe, files, tmp_path):
+    """Normalized as a flow's channels are, it would be 0 to 10 dB from one."""
+    network = HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))
+    flow = replace(recipe, network=network, stages=(Stage(batch=4, patch=16),), latent_std=1.0, latent_share=0.25)
+    seen = []
+    train(flow, Patches(files, scale=4, smallest=16), tmp_path, time_limit=1e-9, on_step=seen.append)
+    assert [progress.step for progress in seen] == [1]
+    assert seen[0].lr_psnr > 25
 
 
 def test_stages_switch_batch_and_patch(files, tmp_path):

@@ -56,6 +56,8 @@ class TestRecipeOfAnotherFamily:
         ("learning_rate", -1),
         ("ema_decay", 2),
         ("gradient_clip", -1),
+        ("luma_weight", -1),
+        ("latent_share", 1.5),
         ("bfloat16_share", math.nan),
         ("seed", -1),
     ],

@@ -13,6 +13,7 @@ from torch import nn
 from hcd.errors import UsageError
 from hcd.nets import IRN
 from hcd.nets.haar import Haar
+from hcd.nets.hcflow import ConditionalFlow
 from hcd.ops import quantize
 from hcd.train import IRNNetwork
 from hcd.train.networks import RoundTrip, build_network, grow, trained_pixels
@@ -143,25 +144,90 @@ def test_hcflow_makes_the_round_trip_too():
     assert square > 0
 
 
-@pytest.mark.parametrize(
-    ("share", "count"), [(0.0, 0), (0.25, 1), (0.26, 2), (1.0, 4)], ids=["none", "a quarter", "rounded up", "all"]
-)
+def fresh_flow(hr):
+    net = build_network(replace(TINY, network=HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))))
+    net.initialize(hr, torch.nn.functional.avg_pool2d(hr, 4))
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith(("conv5.weight", "conv3.weight", "condFlow.f.weight")):
+                nn.init.normal_(parameter, std=0.02)
+    return net
+
+
+FOUR = torch.cat([pixels(), pixels(seed=1)])
+SHARES = [(0.0, 0), (0.25, 1), (0.26, 2), (1.0, 4)]
+
+
+@pytest.mark.parametrize(("share", "count"), SHARES)
 @torch.no_grad()
 def test_round_trip_draws_latents_for_its_share_of_the_patches(share, count):
-    """The others are rebuilt from zeros, and a flow looks at the latents of none of them."""
-    flow = build_network(replace(TINY, network=HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))))
-    hr = torch.cat([pixels(), pixels(seed=1)])
-    flow.initialize(hr, torch.nn.functional.avg_pool2d(hr, 4))
-    for net in (flow, trained((1, 1))):
+    """The others are rebuilt from zeros."""
+    flow, irn = fresh_flow(FOUR), trained((1, 1))
+    for net, split in ((flow, flow.__call__), (irn, lambda hr: (irn(hr)[:, :3], [irn(hr)[:, 3:]]))):
         torch.manual_seed(5)
-        lr, square, hr_hat = RoundTrip(net, latent_std=1.0, latent_share=share)(hr)
+        lr, square, hr_hat = RoundTrip(net, latent_std=1.0, latent_share=share)(FOUR)
+        whole_lr, latents = split(FOUR)
+        torch.testing.assert_close(lr, whole_lr)
+        seen = torch.cat([z[:count].flatten() for z in latents])
+        torch.testing.assert_close(square, seen.square().mean() if count else torch.tensor(0.0))
         torch.manual_seed(5)
-        whole_lr, whole_square, sampled = RoundTrip(net, latent_std=1.0)(hr[:count])
-        rest_lr, _, from_zeros = RoundTrip(net)(hr[count:])
-        torch.testing.assert_close(lr, torch.cat([whole_lr, rest_lr]))
-        torch.testing.assert_close(square, whole_square)
-        torch.testing.assert_close(hr_hat, torch.cat([sampled, from_zeros]), rtol=0, atol=1e-4)
-        assert (square > 0) == (count > 0)
+        drawn = [torch.cat([torch.randn_like(z[:count]), torch.zeros_like(z[count:])]) for z in latents]
+        up = flow.inverse(quantize(lr), drawn) if net is flow else irn.inverse(torch.cat([quantize(lr), *drawn], 1))
+        torch.testing.assert_close(hr_hat, up, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("share", "count"), SHARES)
+def test_flow_looks_at_no_other_latents(share, count, monkeypatch):
+    seen = []
+    forward = ConditionalFlow.forward
+
+    def noting(flow, details, condition):
+        seen.append(len(details))
+        return forward(flow, details, condition)
+
+    monkeypatch.setattr(ConditionalFlow, "forward", noting)
+    RoundTrip(fresh_flow(FOUR), 1.0, share)(FOUR)
+    assert seen[2:] == ([count, count] if count else [])  # initializing took two
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_every_weight_of_a_flow_gets_a_gradient(share, bfloat16):
+    net = fresh_flow(FOUR)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        lr, square, hr_hat = RoundTrip(net, 1.0, share)(FOUR)
+    (lr.square().mean() + square + hr_hat.square().mean()).backward()
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.requires_grad}
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+    assert sum(float(gradient.abs().max()) == 0 for gradient in gradients.values()) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1.0])
+@torch.no_grad()
+def test_parts_of_a_batch_make_up_the_whole(share):
+    """Two processes take every other patch each."""
+    net = fresh_flow(FOUR)
+    lr, square, _ = RoundTrip(net, latent_share=share)(FOUR)
+    parts = [RoundTrip(net, latent_share=share, part=(i, 2))(FOUR[i::2]) for i in range(2)]
+    for i in range(2):
+        torch.testing.assert_close(parts[i][0], lr[i::2])
+    torch.testing.assert_close((parts[0][1] + parts[1][1]) / 2, square)
+
+
+@torch.no_grad()
+def test_shares_that_are_whole_numbers_are_not_rounded_up():
+    net, hr = IRN((1,)), torch.rand(25, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert 0.28 * 25 > 7
+    latents = net(hr)[:7, 3:]
+    torch.testing.assert_close(RoundTrip(net, latent_share=0.28)(hr)[1], latents.square().mean())
+
+
+@torch.no_grad()
+def test_zeros_are_not_drawn():
+    net = trained((1,))
+    before = torch.get_rng_state()
+    RoundTrip(net)(pixels())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_pixels_that_weights_have_seen(weights_folder):

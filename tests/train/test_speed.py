@@ -38,6 +38,15 @@ def test_cost_follows_the_network(blocks):
     assert 0.9 * whole < cost <= whole
 
 
+def test_cost_of_a_flow_follows_its_share_of_latents():
+    """663,876 multiplications per HR pixel up, and 197,300 down, or as many with latents (the authors' network)."""
+    recipe = get_recipe("hcflow-x4")
+    for share in (0.0, 0.25, 1.0):
+        down = 197_300 + share * (663_876 - 197_300)
+        cost = flops_per_pixel(replace(recipe, latent_share=share))
+        assert cost == pytest.approx((663_876 + down) * 2 * 3, rel=0.03)
+
+
 def test_matrix_peak_is_a_speed():
     """No machine that runs these tests multiplies fewer than a hundred million numbers a second, or an exa of them."""
     assert 1e8 < matrix_peak("cpu") < 1e18

@@ -99,6 +99,13 @@ class TestOwnFiles:
 
 
 class TestShipped:
+    def test_what_the_project_trained_is_there(self):
+        names = {"irn-x2", "irn-x4", "irn-x8", "irn-x2-small", "irn-x4-small"}
+        assert names <= set(SHIPPED)
+        for name in SHIPPED:
+            assert get_entry(name).card
+            assert "plain" in get_entry(name).figures["Set5"]
+
     @pytest.mark.parametrize("name", SHIPPED)
     def test_loads_under_its_own_name(self, name):
         model = hcd.load(name)

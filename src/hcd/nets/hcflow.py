@@ -20,6 +20,7 @@ from hcd.errors import UsageError
 from hcd.nets.dense import RRDB, DenseBlock
 from hcd.nets.haar import Haar
 from hcd.nets.hcflow_layers import FCN, AffineCoupling, FlowStep, ShiftCoupling, ZeroConv, shift_and_log_scale
+from hcd.ops import GRAY_LEVEL
 
 _PICTURE = 3
 
@@ -189,17 +190,24 @@ class HCFlow(nn.Module):
         """
         return self._main(hr)[-1][0]
 
-    def forward(self, hr: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, hr: Tensor, *, latents_of: int | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """``[N, 3, H, W]``, sides multiples of the scale → LR as ``downscale`` gives it, and the latents.
 
+        Args:
+            hr: the pictures.
+            latents_of: so many of them, from the first on, have their latents looked at; default: all. With 0 this is
+                ``downscale``.
+
         Returns:
-            LR and, for each level from 0 on, the latent ``[N, latent_channels[i], H/2**(i+1), W/2**(i+1)]``.
+            LR and, for each level from 0 on, the latent ``[latents_of, latent_channels[i], H/2**(i+1), W/2**(i+1)]``;
+            none where no latents are looked at.
         """
         parts = self._main(hr)
+        count = len(hr) if latents_of is None else latents_of
         latents: list[Tensor] = []
         condition = None
-        for level in reversed(range(self.shape.levels)):
-            kept, details = parts[level]
+        for level in reversed(range(self.shape.levels if count else 0)):
+            kept, details = (part[:count] for part in parts[level])
             flow = self._conditional(level)
             condition = flow.condition(_beside(kept, condition))
             latents.insert(0, flow(details, condition))
@@ -235,24 +243,34 @@ class HCFlow(nn.Module):
         """Begin at the statistics of some pictures: normalizations at theirs, and LR at those of a given LR.
 
         Normalized as everything else is, LR would begin without the colors and the contrast of the picture, most of
-        it outside of what a file holds. The last normalization gives it both back, so that an untrained network
-        makes the mean of every square of ``scale``² pixels. Weights that were trained or loaded are left as they are.
+        it outside of what a file holds. The last normalization gives it both back. Until it is trained, the network
+        then makes the mean of every square of ``scale``² pixels, with the mean and the deviation of ``lr`` per color.
+
+        Only a network in training mode, whose weights were not trained, loaded or initialized before, is changed.
 
         Args:
             hr: ``[N, 3, H, W]``.
             lr: what the LR pictures of these should be near to, ``[N, 3, H/scale, W/scale]``.
+
+        Departs: the official network leaves LR normalized, and looks at the pictures as they are, so that a channel
+            that does not vary is amplified a million times. Here they get what rounding to 8 bits took from them.
         """
         last = next(layer for layer in reversed(self._layers) if isinstance(layer, FlowStep)).actnorm
         if not self.training or last.initialized:
             return
-        made, _ = self(hr)
-        variance, mean = torch.var_mean(made.float(), dim=(0, 2, 3), correction=0)
-        wanted_variance, wanted_mean = torch.var_mean(lr, dim=(0, 2, 3), correction=0)
-        gain = (wanted_variance / variance).sqrt()
-        bias, logs = last.bias[0, :_PICTURE, 0, 0], last.logs[0, :_PICTURE, 0, 0]
-        # (x + bias) · exp(logs) has mean `mean`; x + bias is to have the mean `wanted_mean` afterwards, times the gain.
-        bias += (wanted_mean / gain - mean) / torch.exp(logs)
-        logs += torch.log(gain)
+        dtype = last.bias.dtype
+        generator = torch.Generator().manual_seed(0)
+        lost = GRAY_LEVEL * (torch.rand(hr.shape, generator=generator) - 0.5)
+        made, _ = self(hr.to(dtype) + lost.to(hr.device, dtype))
+        variance, mean = torch.var_mean(made.to(dtype), dim=(0, 2, 3), correction=0)
+        wanted_variance, wanted_mean = torch.var_mean(lr.to(dtype), dim=(0, 2, 3), correction=0)
+        # Of a mean of scale² pixels, each of which was rounded.
+        least = (GRAY_LEVEL / self.scale) ** 2 / 12
+        gain = (wanted_variance.clamp(min=least) / variance).sqrt()
+        bias, logs = (parameter[0, :_PICTURE, 0, 0] for parameter in (last.bias, last.logs))
+        # Of (x + bias) · exp(logs), the mean becomes the wanted one once the gain is in it.
+        bias.add_((wanted_mean / gain - mean) / torch.exp(logs))
+        logs.add_(torch.log(gain))
 
     @staticmethod
     def shape_of(state_dict: Mapping[str, Tensor]) -> HCFlowShape | None:

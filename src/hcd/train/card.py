@@ -86,8 +86,8 @@ def _loss(recipe: Mapping[str, Any]) -> str:
         f"{recipe['hr_weight']:g} · {recipe['distance']} of HR"
         + (f" + {luma:g} · {recipe['distance']} of its luma" if luma else "")
         + f" + {recipe['lr_weight']:g} · squared error of LR against bicubic + {recipe['latent_weight']:g} · z²"
-        + (f"; latents drawn with deviation {recipe['latent_std']:g}" if recipe["latent_std"] else "")
-        + (f" in {share:.0%} of the patches" if share < 1 else "")
+        + (f" of {share:.3g} of the patches" if share < 1 else "")
+        + (f"; latents are drawn there, with deviation {recipe['latent_std']:g}" if recipe["latent_std"] else "")
     )
 
 

@@ -127,7 +127,8 @@ class _Run:
             self._restore(state)
         if execution.compiled:
             compile_couplings(self.net)
-        self.round_trip = RoundTrip(self.net, recipe.latent_std, recipe.latent_share)
+        part = (world.rank, world.size)
+        self.round_trip = RoundTrip(self.net, recipe.latent_std, recipe.latent_share, part=part)
         self.take = Step(recipe, world.share(self.round_trip), self.optimizer, execution)
 
     def go(
@@ -146,7 +147,7 @@ class _Run:
         patches_done, waited = 0, 0.0
         guard = _Guard(recipe.name, self.checkpoint)
         if validation is not None and world.leads:
-            self.validation_psnr = validation(RoundTrip(self.ema))
+            self.validation_psnr = validation(RoundTrip(self.ema, latent_share=0.0))
         ended = self.step >= recipe.steps or world.any(time_limit <= 0)
         while not ended:
             asked = time.monotonic()
@@ -171,7 +172,7 @@ class _Run:
             self.seconds = before + now - start
             ended = last or world.any(self.seconds - before >= time_limit)
             if validation is not None and world.leads and (ended or now - validated > validate_every):
-                self.validation_psnr = validation(RoundTrip(self.ema))
+                self.validation_psnr = validation(RoundTrip(self.ema, latent_share=0.0))
                 validated = time.monotonic()
             if world.leads:
                 elapsed = max(1e-9, now - start)

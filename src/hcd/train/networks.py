@@ -17,6 +17,8 @@ from hcd.ops import quantize
 from hcd.train.recipe import HCFlowNetwork, Recipe
 from hcd.zoo import get_entry, read_checkpoint, read_metadata
 
+_DIGITS = 1e-9
+
 
 def build_network(recipe: Recipe) -> IRN | HCFlow:
     """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
@@ -95,38 +97,51 @@ class RoundTrip(nn.Module):
         latent_std: standard deviation of the Gaussian latents of the way back; 0 for zeros.
         latent_share: of the patches, rounded up, the share whose latents are looked at on the way down and drawn on
             the way back. The others are rebuilt from zeros; what their latents would cost, an HCFlow saves.
+        part: ``(i, n)`` where every n-th patch from the i-th on is given, as :meth:`hcd.train.Patches.batch` does to
+            one of n processes. Over all of them, patches and loss are those of one process.
     """
 
-    def __init__(self, net: IRN | HCFlow, latent_std: float = 0.0, latent_share: float = 1.0) -> None:
+    def __init__(
+        self,
+        net: IRN | HCFlow,
+        latent_std: float = 0.0,
+        latent_share: float = 1.0,
+        *,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
         super().__init__()
         self.net = net
-        self.latent_std, self.latent_share = latent_std, latent_share
+        self.latent_std, self.latent_share, self.part = latent_std, latent_share, part
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
-        lr, latents = self._down(hr, math.ceil(self.latent_share * len(hr)))
-        elements = sum(z.numel() for z in latents)
-        square = sum((z.square().sum() for z in latents), lr.new_zeros(())) / max(1, elements)
-        zeros = [z.new_zeros((len(hr) - len(z), *z.shape[1:])) for z in latents]
-        drawn = [
-            torch.cat([torch.randn_like(z) * self.latent_std, rest]) for z, rest in zip(latents, zeros, strict=True)
-        ]
-        return lr, square, self._up(quantize(lr), drawn)
+        index, parts = self.part
+        # Less than the last digits of a product that is a whole number.
+        counted = math.ceil(self.latent_share * len(hr) * parts - _DIGITS)
+        lr, latents = self._down(hr, len(range(index, counted, parts)))
+        elements = sum(z.shape[1:].numel() for z in latents) * counted / parts
+        square = sum((z.square().sum() for z in latents), lr.new_zeros(())) / (elements or 1)
+        return lr, square, self._up(quantize(lr), [self._draw(z, len(hr)) for z in latents])
 
     def _down(self, hr: Tensor, count: int) -> tuple[Tensor, Sequence[Tensor]]:
         """LR, and the latents of the first ``count`` patches."""
         if isinstance(self.net, IRN):
             y = self.net(hr)
             return y[:, :3], [y[:count, 3:]]
-        lr, latents = self.net(hr[:count])
-        if count < len(hr):
-            lr = torch.cat([lr, self.net.downscale(hr[count:])])
+        lr, latents = self.net(hr, latents_of=count)
         return lr, latents
+
+    def _draw(self, latent: Tensor, count: int) -> Tensor:
+        """A latent of ``count`` patches: noise for as many as were looked at, zeros for the others."""
+        zeros = latent.new_zeros((count, *latent.shape[1:]))
+        if not self.latent_std:
+            return zeros
+        return torch.cat([torch.randn_like(latent) * self.latent_std, zeros[len(latent) :]])
 
     def _up(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
         if isinstance(self.net, IRN):
             return self.net.inverse(torch.cat([lr, *latents], dim=1))
-        return self.net.inverse(lr, latents)
+        return self.net.inverse(lr, latents or None)
 
 
 def _start(recipe: Recipe) -> Mapping[str, Tensor]:

@@ -88,12 +88,13 @@ def _smallest_fast(found: list[Speed]) -> Speed | None:
 
 def flops_per_pixel(recipe: Recipe) -> float:
     """Floating point operations of the convolutions of one step, both passes and gradient, per HR pixel."""
-    hr = torch.rand(1, 3, 8 * recipe.scale, 8 * recipe.scale)
-    round_trip = RoundTrip(build_network(recipe))
+    # A whole batch, of which a share may take latents.
+    hr = torch.rand(recipe.stages[0].batch, 3, 8 * recipe.scale, 8 * recipe.scale)
+    round_trip = RoundTrip(build_network(recipe), recipe.latent_std, recipe.latent_share)
     with FlopCounterMode(display=False) as counter:
         _, latent, hr_hat = round_trip(hr)
         (hr_hat.sum() + latent).backward()
-    return float(counter.get_total_flops() / (hr.shape[-1] * hr.shape[-2]))
+    return float(counter.get_total_flops() / (len(hr) * hr.shape[-1] * hr.shape[-2]))
 
 
 def matrix_peak(device: str) -> float:

@@ -1,4 +1,4 @@
-"""One step of the optimizer: both passes, the published loss, the gradient, the update; captured as a graph on CUDA."""
+"""One step of the optimizer: both passes, loss, gradient and update; captured as a graph on CUDA."""
 
 from __future__ import annotations
 
