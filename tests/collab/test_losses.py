@@ -114,6 +114,13 @@ def test_a_mixture_is_the_weighted_sum():
     assert float(Mixed(((0.5, parts[0]), (2.0, parts[1]), (0.0, parts[2]))).total(hr_hat, hr)) == pytest.approx(wanted)
 
 
+def test_terms_are_what_a_loss_is_a_sum_of():
+    rgb, y, robust = SquaredError(), SquaredError(channel="y"), Charbonnier()
+    assert rgb.terms == (rgb,)
+    assert Mixed(((0.5, rgb), (0.5, y))).terms == (rgb, y)
+    assert Mixed(((0.5, Mixed(((1.0, robust), (2.0, y)))), (0.0, rgb))).terms == (robust, y)
+
+
 @every_loss
 def test_takes_single_precision_and_any_size(loss):
     for size in ((1, 1), (1, 9), (30, 2)):

@@ -63,7 +63,18 @@ class TestValues:
         file = hcd.quantize(restored)
         assert objective.psnr(meter.file_squares) == pytest.approx(hcd.psnr(file, hr, channel="rgb"))
         assert meter.file_loss == pytest.approx(float(LOSSES["y"].total(file, hr)))
+        assert meter.file_terms == (meter.file_loss,)
         assert objective.of_file(lr) == meter
+
+    def test_the_meter_reads_every_term(self, model):
+        hr = make_smooth_picture(37, 41).double()
+        lr = hcd.quantize(model.downscale(hr))
+        whole = Reconstruction(hr=hr, model=model, loss=LOSSES["rgb+y"]).of_file(lr)
+        parts = Reconstruction(hr=hr, model=tiled(model), loss=LOSSES["rgb+y"]).of_file(lr)
+        alone = [Reconstruction(hr=hr, model=model, loss=LOSSES[name]).of_file(lr).file_loss for name in ("rgb", "y")]
+        assert whole.file_terms == pytest.approx(alone)
+        assert whole.file_loss == pytest.approx(sum(alone) / 2)
+        assert parts.file_terms == pytest.approx(alone, rel=0.01)
 
     def test_tiles_agree(self, model):
         hr = make_smooth_picture(37, 41).double()

@@ -138,7 +138,7 @@ def test_flat_pictures_have_finite_slopes(penalty):
 @BOTH
 def test_the_recorded_loss_has_the_penalty_in_it(photo, penalty):
     model = make_tiny_irn(4)
-    result = hcd.collaborate(photo, model, steps_lr=1, penalties=(penalty, penalty))
+    result = hcd.collaborate(photo, model, steps_lr=1, penalties=(penalty, penalty), loss="rgb")
     error = (model.upscale(result.plain_lr) - photo).square().mean()
     bound = penalty.bind(hr=photo, plain_lr=result.plain_lr, scale=4)
     assert result.history[0].loss == pytest.approx(float(error + 2 * bound(result.plain_lr)), rel=1e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import hcd
-from hcd.collab import LOSSES, CompressedSize, Compression, Fidelity, Loss, memory
+from hcd.collab import LOSSES, CompressedSize, Compression, Fidelity, Loss, Mixed, SquaredError, memory
 from hcd.image import Codec
 from hcd.ops import ball_norm
 from hcd.rescaler import GrayRescaler
@@ -282,6 +282,28 @@ class Red(Loss):
 
     def total(self, hr_hat, hr):
         return (hr_hat[:, 0] - hr[:, 0]).square().sum()
+
+
+class Spoiled(Loss):
+    """Falls as the last channel gets worse."""
+
+    def total(self, hr_hat, hr):
+        return -(hr_hat[:, 2] - hr[:, 2]).square().sum()
+
+
+@pytest.mark.parametrize("never_worse", [True, False])
+def test_never_worse_by_any_term_of_a_loss(photo, never_worse):
+    """Whatever the sum of them gains."""
+    model, luma = make_tiny_irn(4), SquaredError(channel="y")
+    result = hcd.collaborate(
+        photo, model, "fast", loss=Mixed(((1.0, Spoiled()), (1e-3, luma))), never_worse=never_worse, min_lr_psnr=0.0
+    )
+    lost, plain = (
+        float(luma.total(restored(lr, photo, model).double(), photo.double())) for lr in (result.lr, result.plain_lr)
+    )
+    assert result.kept_plain == (never_worse,)
+    assert torch.equal(result.lr, result.plain_lr) == never_worse
+    assert (lost <= plain) == never_worse
 
 
 class TestHandedOver:

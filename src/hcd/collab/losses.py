@@ -26,6 +26,11 @@ class Loss(ABC):
             hr_hat, hr: ``[N, 3, H, W]``; ``hr`` in [0, 1].
         """
 
+    @property
+    def terms(self) -> tuple[Loss, ...]:
+        """What it is a sum of: a result is worse than another where it is worse by any of these."""
+        return (self,)
+
 
 def _channels(picture: Tensor, channel: str) -> Tensor:
     return rgb_to_y(picture) if channel == "y" else picture
@@ -114,6 +119,10 @@ class Mixed(Loss):
 
     def total(self, hr_hat: Tensor, hr: Tensor) -> Tensor:
         return torch.stack([weight * loss.total(hr_hat, hr) for weight, loss in self.parts]).sum()
+
+    @property
+    def terms(self) -> tuple[Loss, ...]:
+        return tuple(term for weight, loss in self.parts if weight for term in loss.terms)
 
 
 LOSSES: dict[str, Loss] = {

@@ -23,15 +23,17 @@ class Meter:
     """What one evaluation shows beside the objective, added up over the parts of the picture.
 
     Attributes:
-        of_file: read the last two as well.
+        of_file: read the last three as well.
         squares: squared error over RGB of the restored picture.
-        file_squares, file_loss: squared error over RGB, and loss, of the restored picture in 8 bits.
+        file_squares, file_loss, file_terms: squared error over RGB, loss, and each of its terms, of the restored
+            picture in 8 bits.
     """
 
     of_file: bool = False
     squares: float = 0.0
     file_squares: float = 0.0
     file_loss: float = 0.0
+    file_terms: tuple[float, ...] = ()
 
     @torch.no_grad()
     def read(self, hr_hat: Tensor, hr: Tensor, loss: Loss) -> None:
@@ -41,6 +43,9 @@ class Meter:
             file, original = quantize(hr_hat).double(), hr.double()
             self.file_squares += float((file - original).square().sum())
             self.file_loss += float(loss.total(file, original))
+            terms = [float(term.total(file, original)) for term in loss.terms]
+            before = self.file_terms or itertools.repeat(0.0)
+            self.file_terms = tuple(a + b for a, b in zip(before, terms, strict=False))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ class Evaluation:
         picture: index in the batch.
         stage: ``hr``, ``lr``, ``both`` or ``finish``.
         step: evaluations of the stage so far, this one and products with the curvature among them.
-        loss: the objective with its penalties (by default the mean squared error over RGB; negative where it is
-            maximized).
+        loss: the objective with its penalties; negative where it is maximized.
         psnr: PSNR over RGB, in dB, of what was restored; in the LR stage before rounding unless that is in the loop.
         seconds: since ``collaborate`` was called.
     """

@@ -88,8 +88,13 @@ class _Judged:
     lr: Tensor
     samples: _Samples
     loss: float
+    terms: tuple[float, ...]
     cost: float
     psnr: float
+
+    def is_no_worse_than(self, other: _Judged) -> bool:
+        """By every term of the loss; a NaN is worse."""
+        return all(mine <= its for mine, its in zip(self.terms, other.terms, strict=True))
 
 
 @final
@@ -125,9 +130,7 @@ class _Picture:
         if not settings.evaluations:
             return self._sample(samples, kept_plain=False)
         chosen = self._finished(self._chosen(samples, candidate))
-        # "not ≤" rather than ">": a NaN is worse than plain.
-        worse = settings.never_worse and self._sign > 0 and not chosen.loss <= self._judged_plain().loss
-        return self._sample(chosen.samples, chosen, kept_plain=worse)
+        return self._sample(chosen.samples, chosen, kept_plain=self._is_refused(chosen))
 
     def _sample(self, samples: _Samples, chosen: _Judged | None = None, *, kept_plain: bool) -> Sample:
         plain = None if chosen is None else self._judged_plain()
@@ -306,7 +309,8 @@ class _Picture:
     def _chosen(self, samples: _Samples, candidate: _Samples | None) -> _Judged:
         """The best of what the last stage evaluated and the step that it proposed last.
 
-        A candidate that is better in 8 bits than the best evaluated sample is unrounded needs no comparison.
+        A candidate that is better in 8 bits than the best evaluated sample is unrounded needs no comparison. One that
+        would be refused gives way to one that would not.
         """
         if candidate is None:
             return self._judged_plain()
@@ -314,9 +318,14 @@ class _Picture:
             return self._judge(samples)
         judged = self._judge(candidate)
         reached = [entry.loss for entry in self._run.history if entry.picture == self._index]
-        if self._sign > 0 and not self._penalties and reached and judged.loss <= min(reached):
+        surely = self._sign > 0 and not self._penalties and reached and judged.loss <= min(reached)
+        if surely and not self._is_refused(judged):
             return judged
-        return min([judged, self._judge(samples)], key=_cost)
+        return min([judged, self._judge(samples)], key=lambda one: (self._is_refused(one), _cost(one)))
+
+    def _is_refused(self, judged: _Judged) -> bool:
+        guarded = self._settings.never_worse and self._sign > 0
+        return guarded and not judged.is_no_worse_than(self._judged_plain())
 
     def _judge(self, samples: _Samples) -> _Judged:
         lr = faithful(samples.lr, self._plain_lr, self._radius)
@@ -330,7 +339,8 @@ class _Picture:
     def _weighed(self, lr: Tensor, samples: _Samples, meter: Meter, *, penalty: float) -> _Judged:
         loss = meter.file_loss / self._objective.pixels
         psnr = self._objective.psnr(meter.file_squares)
-        return _Judged(lr=lr, samples=samples, loss=loss, cost=self._sign * loss + penalty, psnr=psnr)
+        cost = self._sign * loss + penalty
+        return _Judged(lr=lr, samples=samples, loss=loss, terms=meter.file_terms, cost=cost, psnr=psnr)
 
     def _judged_plain(self) -> _Judged:
         if self._plain is None:

@@ -56,7 +56,7 @@ class Objectives(Chapter):
         return [
             Paragraph(
                 parts=[
-                    "The preset balanced with several losses in the place of its own, the squared error over RGB. "
+                    "The preset balanced with several losses in the place of its own, rgb+y. "
                     f"{named}. All figures are changes against the plain network, measured on the 8-bit LR file, means "
                     f"over the {len(laboratory.study)} study pictures; the last column compares the LR picture with "
                     "the plain one."
