@@ -116,9 +116,29 @@ def test_a_mixture_is_the_weighted_sum():
 
 def test_terms_are_what_a_loss_is_a_sum_of():
     rgb, y, robust = SquaredError(), SquaredError(channel="y"), Charbonnier()
-    assert rgb.terms == (rgb,)
-    assert Mixed(((0.5, rgb), (0.5, y))).terms == (rgb, y)
-    assert Mixed(((0.5, Mixed(((1.0, robust), (2.0, y)))), (0.0, rgb))).terms == (robust, y)
+    assert rgb.terms == ((1.0, rgb),)
+    assert Mixed(((0.5, rgb), (0.25, y))).terms == ((0.5, rgb), (0.25, y))
+    assert Mixed(((0.5, Mixed(((1.0, robust), (2.0, y)))), (0.0, rgb))).terms == ((0.5, robust), (1.0, y))
+
+
+@every_loss
+def test_a_loss_is_the_sum_of_its_terms(loss):
+    hr_hat, hr = pair()
+    wanted = sum(weight * float(term.total(hr_hat, hr)) for weight, term in loss.terms)
+    assert float(loss.total(hr_hat, hr)) == pytest.approx(wanted)
+
+
+def test_no_worse_is_by_every_term():
+    """Blue hardly counts for luma: an error of it is less there, and as much over RGB as one of gray."""
+    hr = torch.full((1, 3, 4, 4), 0.5)
+    gray, blue = hr + 0.1, hr.clone()
+    blue[:, 2] += 0.2
+    rgb, y = SquaredError(), SquaredError(channel="y")
+    assert y.is_no_worse(blue, gray, hr)
+    assert not rgb.is_no_worse(blue, gray, hr)
+    assert not Mixed(((1e-6, rgb), (1.0, y))).is_no_worse(blue, gray, hr)
+    assert rgb.is_no_worse(blue, blue, hr)
+    assert not rgb.is_no_worse(hr * math.nan, gray, hr)
 
 
 @every_loss
@@ -139,6 +159,7 @@ def test_takes_single_precision_and_any_size(loss):
         (lambda: Charbonnier(epsilon=math.nan), "epsilon nan"),
         (lambda: Charbonnier(epsilon=math.inf), "epsilon inf"),
         (lambda: Mixed(()), "at least one loss"),
+        (lambda: Mixed(((0.0, SquaredError()),)), "at least one loss"),
         (lambda: Mixed(((-1.0, SquaredError()),)), "weights of 0 or more"),
         (lambda: Mixed(((math.nan, SquaredError()),)), "weights of 0 or more"),
         (lambda: Mixed(((math.inf, SquaredError()),)), "weights of 0 or more"),

@@ -8,7 +8,7 @@ import math
 import pytest
 
 import hcd
-from hcd.collab import get_settings
+from hcd.collab import Mixed, SquaredError, get_settings
 from hcd.errors import UsageError
 from hcd.solver import NormalizedGradient
 
@@ -27,11 +27,13 @@ def test_paper_is_as_published():
     assert paper.rule == NormalizedGradient(step_size=20 / 255)
     assert (paper.norm, paper.epsilon_hr, paper.epsilon_lr) == ("l2", 0.3, 0.3)
     assert (paper.random_start, paper.keep, paper.round_hr) == (True, "last", True)
+    assert paper.loss == SquaredError(channel="rgb")
     assert not paper.never_worse
 
 
 @pytest.mark.parametrize("preset", ["fast", "balanced", "best"])
-def test_the_others_are_never_worse(preset):
+def test_the_others_weigh_rgb_and_luma_and_are_never_worse(preset):
+    assert hcd.PRESETS[preset].loss == Mixed(((0.5, SquaredError()), (0.5, SquaredError(channel="y"))))
     assert hcd.PRESETS[preset].never_worse
     assert hcd.PRESETS[preset].max_change is None
 

@@ -13,6 +13,7 @@ import hcd
 from hcd.errors import HcdError, ImageError, MetadataError, ModelError, OutputError
 from hcd.image import Codec, Picture, encode, encode_lr, fill_transparent, read_lr
 from hcd.pipeline import Receiver, downscale_picture, encode_downscaled, upscale_picture
+from tests.conftest import make_tiny_irn
 from tests.fuzz.memory import peak, start_peak
 from tests.image.kinds import full_picture, gray_profile
 
@@ -141,6 +142,19 @@ def test_sixteen_bits_restore_better_than_eight(tmp_path, make_picture, shipped)
         assert small.psnr == pytest.approx(reached[depth], abs=1e-3)
         assert small.psnr >= small.plain_psnr
     assert reached[16] > reached[8]
+
+
+@pytest.mark.parametrize("part", [(220, 248, 220, 256), (160, 188, 40, 76)], ids=str)
+def test_sixteen_bits_are_never_worse_on_luma_either(part):
+    """Here, what is solved for is refused for its luma."""
+    top, bottom, left, right = part
+    rgb = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None, :, top:bottom, left:right].float() / 255
+    model = make_tiny_irn(4)
+    small = downscale_picture(Picture(rgb=rgb), model, "fast", depth=16)
+    plain = hcd.quantize(model.downscale(rgb), 65535)
+    for channel in ("rgb", "y"):
+        reached, before = (hcd.psnr(model.upscale(lr), rgb, channel=channel) for lr in (small.picture.rgb, plain))
+        assert reached >= before - 1e-3
 
 
 def test_depth_of_the_result_can_be_asked_for(tmp_path, make_picture):

@@ -104,7 +104,7 @@ class TestKey:
         def key(preset, **settings):
             return Solve(subject=SUBJECT, model=model, preset=preset, settings=tuple(settings.items())).key
 
-        assert key("fast") == key("balanced", steps_lr=3) == key("fast", loss="rgb")
+        assert key("fast") == key("balanced", steps_lr=3) == key("fast", loss="rgb+y") != key("fast", loss="rgb")
         assert key("balanced", seed=1, steps_lr=4) == key("balanced", steps_lr=4, seed=1)
 
     def test_is_another_for_whatever_changes_the_outcome(self, model):

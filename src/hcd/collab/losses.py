@@ -27,9 +27,14 @@ class Loss(ABC):
         """
 
     @property
-    def terms(self) -> tuple[Loss, ...]:
-        """What it is a sum of: a result is worse than another where it is worse by any of these."""
-        return (self,)
+    def terms(self) -> tuple[tuple[float, Loss], ...]:
+        """What it is a sum of, with weights: a result is worse than another where it is worse by any of these."""
+        return ((1.0, self),)
+
+    def is_no_worse(self, hr_hat: Tensor, other: Tensor, hr: Tensor) -> bool:
+        """Whether ``hr_hat`` is as near to ``hr`` as ``other`` by every term; a NaN is worse."""
+        of, others = ((picture.double(), hr.double()) for picture in (hr_hat, other))
+        return all(float(term.total(*of)) <= float(term.total(*others)) for _, term in self.terms)
 
 
 def _channels(picture: Tensor, channel: str) -> Tensor:
@@ -114,15 +119,16 @@ class Mixed(Loss):
     parts: tuple[tuple[float, Loss], ...]
 
     def __post_init__(self) -> None:
-        if not self.parts or not all(0 <= weight < math.inf for weight, _ in self.parts):
-            raise UsageError("Mixed: needs at least one loss, and finite weights of 0 or more")
+        weights = [weight for weight, _ in self.parts]
+        if not any(weights) or not all(0 <= weight < math.inf for weight in weights):
+            raise UsageError("Mixed: needs at least one loss that counts, and finite weights of 0 or more")
 
     def total(self, hr_hat: Tensor, hr: Tensor) -> Tensor:
         return torch.stack([weight * loss.total(hr_hat, hr) for weight, loss in self.parts]).sum()
 
     @property
-    def terms(self) -> tuple[Loss, ...]:
-        return tuple(term for weight, loss in self.parts if weight for term in loss.terms)
+    def terms(self) -> tuple[tuple[float, Loss], ...]:
+        return tuple((weight * inner, term) for weight, loss in self.parts if weight for inner, term in loss.terms)
 
 
 LOSSES: dict[str, Loss] = {

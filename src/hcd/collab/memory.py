@@ -8,13 +8,15 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hcd.collab.losses import LOSSES, Loss
 from hcd.collab.objective import Reconstruction
 from hcd.errors import PictureTooLargeError
 from hcd.heap import give_back, keeps_freed
@@ -48,13 +50,22 @@ _LARGEST_WINDOW, _LARGEST_KEPT = 2**20, 3 * 2**20
 _PIECE = 64  # HR pixels a side of the piece that is counted, or 8 times the scale
 
 
-def fit_solving(hr: Tensor, model: Rescaler, *, steps_hr: int, steps_lr: int, memory: int | None = None) -> Rescaler:
+def fit_solving(
+    hr: Tensor,
+    model: Rescaler,
+    *,
+    steps_hr: int,
+    steps_lr: int,
+    loss: Loss = LOSSES["rgb+y"],
+    memory: int | None = None,
+) -> Rescaler:
     """The model as it is where a picture can be solved whole, else tiled so that it keeps to the memory.
 
     Args:
         hr: the picture, ``[1, 3, H, W]``.
         model: the rescaler.
         steps_hr, steps_lr: gradient evaluations of the stages; with none, only the plain LR has to fit.
+        loss: what is minimized, which takes memory of its own.
         memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of what is free.
 
     Raises:
@@ -67,7 +78,8 @@ def fit_solving(hr: Tensor, model: Rescaler, *, steps_hr: int, steps_lr: int, me
     if steps_hr or steps_lr:
         tensors = min(_LR_TENSORS + _LR_TENSORS_PER_STEP * max(steps_hr, steps_lr), _LR_TENSORS_AT_MOST)
         kept = tensors * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
-    work = _solve_both if steps_hr else _solve_lr if steps_lr else _downscale
+    by_lr = _Solving(loss=loss)
+    work = _Solving(loss=loss, by_hr=True) if steps_hr else by_lr if steps_lr else _downscale
     if model.hr_size is not None:
         if work is _downscale:
             return model
@@ -75,7 +87,7 @@ def fit_solving(hr: Tensor, model: Rescaler, *, steps_hr: int, steps_lr: int, me
         return _fit(hr, model, kept=kept, whole=at_once, per_pixel=math.inf, gradients=True, memory=memory)
     whole = _bytes_per_pixel(work, hr, model) * height * width
     # Tiles take one network at a time.
-    per_pixel = _bytes_per_pixel(_solve_lr if steps_hr else work, hr, model)
+    per_pixel = _bytes_per_pixel(by_lr if steps_hr else work, hr, model)
     gradients = work is not _downscale
     return _fit(hr, model, kept=kept, whole=whole, per_pixel=per_pixel, gradients=gradients, memory=memory)
 
@@ -176,16 +188,37 @@ Work = Callable[[Rescaler, Tensor], tuple[Tensor, Tensor | None]]
 """Something done with a model and an HR picture: a value, and the sample that a gradient is taken by, if any."""
 
 
-def _solve_both(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
-    sample = hr.detach().requires_grad_()
-    return Reconstruction(hr=hr, model=model).from_lr(model.downscale(sample)), sample
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Solving:
+    """The objective, with its gradient by the LR picture or by the HR one.
+
+    Equal where the same memory is taken: by the same kinds of loss.
+    """
+
+    loss: Loss = LOSSES["rgb+y"]
+    by_hr: bool = False
+
+    def __call__(self, model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+        with torch.set_grad_enabled(self.by_hr):
+            sample = hr.detach().requires_grad_() if self.by_hr else hr
+            lr = model.downscale(sample)
+        if not self.by_hr:
+            sample = lr = lr.detach().requires_grad_()
+        return Reconstruction(hr=hr, model=model, loss=self.loss).from_lr(lr), sample
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Solving) and self._kind == other._kind
+
+    def __hash__(self) -> int:
+        return hash(self._kind)
+
+    @property
+    def _kind(self) -> tuple[object, ...]:
+        return self.by_hr, *(type(term) for _, term in self.loss.terms)
 
 
-def _solve_lr(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
-    with torch.no_grad():
-        lr = model.downscale(hr)
-    sample = lr.detach().requires_grad_()
-    return Reconstruction(hr=hr, model=model).from_lr(sample), sample
+_solve_lr, _solve_both = _Solving(), _Solving(by_hr=True)
 
 
 @torch.no_grad()

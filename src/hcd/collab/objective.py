@@ -42,10 +42,10 @@ class Meter:
         if self.of_file:
             file, original = quantize(hr_hat).double(), hr.double()
             self.file_squares += float((file - original).square().sum())
-            self.file_loss += float(loss.total(file, original))
-            terms = [float(term.total(file, original)) for term in loss.terms]
-            before = self.file_terms or itertools.repeat(0.0)
-            self.file_terms = tuple(a + b for a, b in zip(before, terms, strict=False))
+            totals = [float(term.total(file, original)) for _, term in loss.terms]
+            before = self.file_terms or (0.0,) * len(totals)
+            self.file_terms = tuple(a + b for a, b in zip(before, totals, strict=True))
+            self.file_loss = sum(weight * total for (weight, _), total in zip(loss.terms, self.file_terms, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ class Run:
             self.model,
             steps_hr=settings.steps_hr + settings.steps_both,
             steps_lr=settings.steps_lr + settings.steps_finish,
+            loss=settings.loss,
             memory=self.memory,
         )
         return _Picture(run=self, index=index, hr=hr, model=model).solve()
@@ -224,7 +225,7 @@ class _Picture:
         solution = self._descend("finish", to_lr, judged.lr, region, rule=LevelFlips())
         flipped = _different(solution.x, solution.candidate, judged.lr)
         contenders = [judged, *(self._judge(replace(judged.samples, lr=lr)) for lr in flipped)]
-        return min(contenders, key=_cost)
+        return min(contenders, key=self._rank)
 
     # The descent of a stage.
 
@@ -321,7 +322,11 @@ class _Picture:
         surely = self._sign > 0 and not self._penalties and reached and judged.loss <= min(reached)
         if surely and not self._is_refused(judged):
             return judged
-        return min([judged, self._judge(samples)], key=lambda one: (self._is_refused(one), _cost(one)))
+        return min([judged, self._judge(samples)], key=self._rank)
+
+    def _rank(self, judged: _Judged) -> tuple[bool, float]:
+        """By which the least is handed over; a NaN comes last."""
+        return self._is_refused(judged), math.inf if math.isnan(judged.cost) else judged.cost
 
     def _is_refused(self, judged: _Judged) -> bool:
         guarded = self._settings.never_worse and self._sign > 0
@@ -346,10 +351,6 @@ class _Picture:
         if self._plain is None:
             self._plain = self._judge(self._plain_samples)
         return self._plain
-
-
-def _cost(judged: _Judged) -> float:
-    return math.inf if math.isnan(judged.cost) else judged.cost
 
 
 def _different(*pictures: Tensor) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hcd.collab import Evaluation, Result, collaborate, fit_solving, fit_upscaling
+from hcd.collab import Evaluation, Loss, Result, collaborate, fit_solving, fit_upscaling, get_settings
 from hcd.image import (
     Codec,
     LRInfo,
@@ -40,6 +40,7 @@ class Downscaled:
         result: how it was found.
         psnr, plain_psnr: PSNR over RGB in dB of the picture restored from it, and from the plain LR of the same
             depth; None where no stage ran. Under transparent pixels against the colors that were filled in.
+        loss: what was minimized, and decides what restores worse.
         codec: of whose files ``psnr`` and ``plain_psnr`` are; None where they are of lossless ones.
     """
 
@@ -48,6 +49,7 @@ class Downscaled:
     result: Result
     psnr: float | None
     plain_psnr: float | None
+    loss: Loss
     codec: Codec | None = None
 
 
@@ -95,8 +97,9 @@ def downscale_picture(
         **(settings if in_loop is None else in_loop),
     )
     lr, reached, plain = result.lr, result.psnr[0], result.plain_psnr[0]
+    loss = get_settings(preset, **settings).loss
     if depth == 16:
-        lr, reached, plain = _with_sixteen_bits(hr, solved_for, result, memory)
+        lr, reached, plain = _with_sixteen_bits(hr, solved_for, result, loss, memory)
     info = LRInfo(
         model=model.name,
         weights=model.weights_hash,
@@ -114,6 +117,7 @@ def downscale_picture(
         result=result,
         psnr=reached,
         plain_psnr=plain,
+        loss=loss,
         codec=None if in_loop is None else codec,
     )
 
@@ -125,7 +129,7 @@ def visible_colors(picture: Picture) -> Tensor:
 
 @torch.no_grad()
 def _with_sixteen_bits(
-    hr: Tensor, model: Rescaler, result: Result, memory: int | None
+    hr: Tensor, model: Rescaler, result: Result, loss: Loss, memory: int | None
 ) -> tuple[Tensor, float | None, float | None]:
     """The last sample, or the plain LR where that restores better, with 16 bits; and what both restore."""
     levels = levels_of(16)
@@ -135,10 +139,9 @@ def _with_sixteen_bits(
     solved = quantize(result.collaborative_lr, levels)
     receiver = fit_upscaling(solved, model, memory=memory)
     height, width = hr.shape[-2:]
-    reached = [
-        psnr(quantize(receiver.upscale(lr), levels)[..., :height, :width], hr, channel="rgb") for lr in (solved, plain)
-    ]
-    if reached[0] < reached[1]:
+    restored = [quantize(receiver.upscale(lr), levels)[..., :height, :width] for lr in (solved, plain)]
+    reached = [psnr(hr_hat, hr, channel="rgb") for hr_hat in restored]
+    if not loss.is_no_worse(restored[0], restored[1], hr):
         return plain, reached[1], reached[1]
     return solved, reached[0], reached[1]
 
@@ -183,13 +186,14 @@ def encode_downscaled(
     if small.psnr is None or small.codec == codec:
         return Encoded(data=data, psnr=small.psnr, plain_psnr=small.plain_psnr)
     plain = codec.encode(replace(small.picture, rgb=small.result.plain_lr.cpu()), small.info)
-    hr, reached = visible_colors(original), []
+    hr, pictures = visible_colors(original), []
     for file in (data, plain):
         # Not checked against a limit: it was read as the original, or is what this process just made.
         decoded, info = decode_lr(file, Path("LR file"), max_pixels=sys.maxsize)
         restored = upscale_picture(decoded, model, info, device=device, memory=memory)
-        reached.append(psnr(restored.rgb, hr, channel="rgb"))
-    if reached[0] < reached[1]:
+        pictures.append(restored.rgb)
+    reached = [psnr(hr_hat, hr, channel="rgb") for hr_hat in pictures]
+    if not small.loss.is_no_worse(pictures[0], pictures[1], hr):
         return Encoded(data=plain, psnr=reached[1], plain_psnr=reached[1])
     return Encoded(data=data, psnr=reached[0], plain_psnr=reached[1])
 
