@@ -52,7 +52,9 @@ def solver_options(command: F) -> F:
         click.option(
             "--rounding", help="What stands for the rounded LR in the LR stage: none, straight-through, soft, gumbel."
         ),
-        click.option("--loss", help="What is minimized: rgb+y (default; of paper, rgb), rgb, y, charbonnier, ssim."),
+        click.option(
+            "--loss", help="What is minimized: rgb+y (default; of plain and paper, rgb), rgb, y, charbonnier, ssim."
+        ),
         click.option("--rule", help="Step rule; 'hcd bench solver --rules all@10 DIR' compares them."),
         click.option("--min-lr-psnr", type=float, help="Least PSNR (RGB, dB) of the LR picture against the plain one."),
         click.option("--max-change", type=int, help="Largest change against the plain LR, in gray levels."),

@@ -30,10 +30,10 @@ def collaborate(
     """Downscale so that the model's own upscaling restores the original as well as possible.
 
     Solves, over a perturbation of the HR input and then over one of the LR picture, each inside a ball
-    and with pixels in [0, 1]::
+    and with pixels in [0, 1], for a loss L, by default half the squared error over RGB and half that on luma::
 
-        HR stage   min ‖U(Q(D(x + δ))) − x‖²        y₀ = Q(D(x + δ))
-        LR stage   min ‖U(y₀ + δ) − x‖²             LR = Q(y₀ + δ)
+        HR stage   min L(U(Q(D(x + δ))), x)        y₀ = Q(D(x + δ))
+        LR stage   min L(U(y₀ + δ), x)             LR = Q(y₀ + δ)
 
     The model is left as it is, and so is the receiver: it upscales the LR as it would any other.
 

@@ -54,7 +54,8 @@ class Result:
         collaborative_hr: the sample that the HR stage ended with; the original where the stage was skipped.
         lr_start: where the LR stage began, the center of its ball; the plain LR where it was skipped.
         collaborative_lr: the sample that the LR stage ended with, before the last rounding.
-        kept_plain: per picture, whether the plain LR was returned because the sample did not improve on it.
+        kept_plain: per picture, whether the plain LR was returned because the sample restored worse by a term of the
+            loss.
         psnr, plain_psnr: per picture, PSNR over RGB in dB of the restored 8-bit picture, from ``lr`` and from
             ``plain_lr``; None where no stage ran, since nothing had to be restored.
         history: one entry per gradient evaluation.

@@ -22,7 +22,7 @@ _FIGURES = (
 _LOSSES = {
     "rgb": "squared error over RGB",
     "y": "squared error on luma",
-    "rgb+y": "half of each",
+    "rgb+y": "half the squared error over RGB and half that on luma",
     "charbonnier": "Charbonnier over RGB",
     "ssim": "squared error over RGB, and 0.01 times the dissimilarity 1 − SSIM on luma",
 }
@@ -56,7 +56,7 @@ class Objectives(Chapter):
         return [
             Paragraph(
                 parts=[
-                    "The preset balanced with several losses in the place of its own, rgb+y. "
+                    "The preset balanced with several losses in the place of its own (rgb+y). "
                     f"{named}. All figures are changes against the plain network, measured on the 8-bit LR file, means "
                     f"over the {len(laboratory.study)} study pictures; the last column compares the LR picture with "
                     "the plain one."

@@ -55,8 +55,8 @@ class Rules(Chapter):
                 parts=[
                     "Every step rule with its settings of this package, in the LR stage of balanced and from the plain "
                     f"LR picture, {laboratory.config.study.rule_evaluations} evaluations. A product with the curvature "
-                    "counts like a gradient. What the loop sees is the PSNR over RGB of the whole picture before the "
-                    "LR picture is rounded, the best so far; what comes of it is measured on the 8-bit LR file. Means "
+                    "counts like a gradient. What the loop sees is the PSNR over RGB, half of what is minimized, of "
+                    "the whole picture before the LR picture is rounded, the best so far; what comes of it is measured on the 8-bit LR file. Means "
                     f"over the {len(laboratory.study)} study pictures."
                 ]
             ),
