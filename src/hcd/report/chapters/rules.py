@@ -56,7 +56,8 @@ class Rules(Chapter):
                     "Every step rule with its settings of this package, in the LR stage of balanced and from the plain "
                     f"LR picture, {laboratory.config.study.rule_evaluations} evaluations. A product with the curvature "
                     "counts like a gradient. What the loop sees is the PSNR over RGB, half of what is minimized, of "
-                    "the whole picture before the LR picture is rounded, the best so far; what comes of it is measured on the 8-bit LR file. Means "
+                    "the whole picture before the LR picture is rounded, the best so far; what comes of it is "
+                    "measured on the 8-bit LR file. Means "
                     f"over the {len(laboratory.study)} study pictures."
                 ]
             ),
