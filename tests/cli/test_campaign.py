@@ -70,7 +70,8 @@ def test_second_call_goes_on(run, tmp_path, monkeypatch):
     plan = (tmp_path / "out" / "campaign.json").read_bytes()
     planned = json.loads(plan)["recipe"]["steps"]
     assert first < planned
-    assert files_in(tmp_path / "out") == LEFT_BEHIND
+    # There is nothing to log yet.
+    assert files_in(tmp_path / "out") == [name for name in LEFT_BEHIND if "log" not in name]
     monkeypatch.delattr(campaign, "fastest")
     result = run("--time", "2")
     assert steps(result, tmp_path) == planned

@@ -29,10 +29,10 @@ def _forget():
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch, weights):
-    """A tiny IRN that ships, for this test, as ``irn-x2-small``: its weights file."""
+    """A tiny IRN that ships, for this test, as ``irn-x2``: its weights file."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    path = weights(2).rename(folder / "irn-x2-small.safetensors")
+    path = weights(2).rename(folder / "irn-x2.safetensors")
     monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", folder)
     _forget()
     yield path

@@ -235,13 +235,10 @@ class TestRefused:
             reproduce(replace(TINY, models=("bicubc-x2",)), tmp_path / "report", data=data)
         assert not (tmp_path / "report").exists()
 
-    def test_two_names_of_one_model(self, data, tmp_path, monkeypatch):
-        # The one stands in for the other where that does not ship.
-        (shipped := tmp_path / "shipped").mkdir()
-        shutil.copy(get_entry("irn-x4-small").weights_file, shipped)
-        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDER", shipped)
-        config = replace(TINY, models=("irn-x4", "irn-x4-small"))
-        with pytest.raises(UsageError, match="'irn-x4' and 'irn-x4-small': both are irn-x4-small"):
+    def test_two_weights_under_one_name(self, data, tmp_path):
+        weights = shutil.copy(get_entry("irn-x4-small").weights_file, tmp_path / "mine.safetensors")
+        config = replace(TINY, models=("irn-x4-small", f"irn-x4-small={weights}"))
+        with pytest.raises(UsageError, match=r"'irn-x4-small' and 'irn-x4-small=.*': both are irn-x4-small"):
             reproduce(config, tmp_path / "report", data=data)
 
     def test_a_folder_that_cannot_be_written_before_anything_is_measured(self, data, tmp_path):

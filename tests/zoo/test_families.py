@@ -131,7 +131,7 @@ class TestDoesNotFit:
 
 
 class TestWithoutWeights:
-    @pytest.mark.parametrize("name", ["hcflow-x4", "grain-x16", "grain-x64", "bicubic-rlfn-x2", "bicubic-rlfn-x4"])
+    @pytest.mark.parametrize("name", ["grain-x16", "grain-x64", "bicubic-rlfn-x2", "bicubic-rlfn-x4"])
     def test_the_error_says_where_official_ones_are(self, name):
         with pytest.raises(ModelError, match=rf"{name}: no weights ship.*--weights FILE.*https://github\.com/"):
             hcd.load(name)
