@@ -22,6 +22,7 @@ from hcd.report.ledger import Of
 from hcd.report.plots import draw, line
 from hcd.zoo import get_entry
 from tests.cli.checks import files_in
+from tests.conftest import make_tiny_irn
 from tests.report.conftest import TINY, Diary, write_picture
 from tests.report.pages import Page, assert_shows, values_of
 
@@ -235,10 +236,11 @@ class TestRefused:
             reproduce(replace(TINY, models=("bicubc-x2",)), tmp_path / "report", data=data)
         assert not (tmp_path / "report").exists()
 
-    def test_two_weights_under_one_name(self, data, tmp_path):
-        weights = shutil.copy(get_entry("irn-x4-small").weights_file, tmp_path / "mine.safetensors")
-        config = replace(TINY, models=("irn-x4-small", f"irn-x4-small={weights}"))
-        with pytest.raises(UsageError, match=r"'irn-x4-small' and 'irn-x4-small=.*': both are irn-x4-small"):
+    def test_two_models_of_one_name(self, data, tmp_path, monkeypatch):
+        """Files that spandrel reads are called by their architecture."""
+        monkeypatch.setattr("hcd.report.laboratory.load", lambda name, **_: make_tiny_irn(4))
+        config = replace(TINY, models=("spandrel:a.pth", "spandrel:b.pth"))
+        with pytest.raises(UsageError, match=r"'spandrel:a\.pth' and 'spandrel:b\.pth': both are tiny"):
             reproduce(config, tmp_path / "report", data=data)
 
     def test_a_folder_that_cannot_be_written_before_anything_is_measured(self, data, tmp_path):
