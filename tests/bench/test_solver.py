@@ -86,6 +86,32 @@ def test_without_the_published_scheme_nothing_is_compared(folder):
     assert mean.gain > 0
 
 
+def test_loss_in_place_of_the_presets_own(folder):
+    """But for the published scheme, which is what is compared with."""
+    assert parse_contestant("fast", loss="y").settings == {"loss": "y"}
+    assert parse_contestant("lbfgs@4", loss="y").settings == {"rule": "lbfgs", "steps_lr": 4, "loss": "y"}
+    assert parse_contestant("paper", loss="y").settings == {}
+    with pytest.raises(UsageError, match="unknown loss 'lpips'"):
+        parse_contestant("fast", loss="lpips")
+    own, luma = (
+        bench_solver([make_tiny_irn(4)], folder_pictures([folder]), [parse_contestant("fast", loss=loss)])
+        .rows[0]
+        .psnr_y
+        for loss in (None, "y")
+    )
+    assert own != luma
+
+
+def test_loss_is_an_option(folder, tmp_path):
+    command = ["bench", "solver", str(folder), "--models", "bicubic-x2", "--presets", "fast", "--crop", "16"]
+    gains = []
+    for loss in ("rgb", "y"):
+        file = tmp_path / f"{loss}.json"
+        assert CliRunner().invoke(main, [*command, "--loss", loss, "--json", str(file)]).exit_code == 0
+        gains.append([row.gain for row in SolverReport.from_json(json.loads(file.read_text("utf-8"))).rows])
+    assert gains[0] != gains[1]
+
+
 def test_reports_survive_json(folder):
     report = bench_solver([make_tiny_irn(2)], folder_pictures([folder]), [parse_contestant("fast")], crop=24)
     assert SolverReport.from_json(json.loads(json_text(report.as_json()))) == report

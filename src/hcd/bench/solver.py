@@ -39,22 +39,27 @@ class Contestant:
     settings: Mapping[str, Any]
 
 
-def parse_contestant(text: str) -> Contestant:
+def parse_contestant(text: str, *, loss: str | None = None) -> Contestant:
     """``PRESET``, or ``RULE@N`` for a step rule with N evaluations of the LR stage.
 
+    Args:
+        text: the name.
+        loss: what is minimized, where that is not the preset's own; the published scheme stays as published.
+
     Raises:
-        UsageError: neither.
+        UsageError: neither, or no such loss.
 
     >>> parse_contestant("lbfgs@40").settings
     {'rule': 'lbfgs', 'steps_lr': 40}
     """
     rule, at, count = text.partition("@")
+    changed = {} if loss is None or text == BASELINE else {"loss": loss}
     if not at:
-        get_settings(text)
-        return Contestant(name=text, preset=text, settings={})
+        get_settings(text, **changed)
+        return Contestant(name=text, preset=text, settings=changed)
     if not (count.isdecimal() and int(count) > 0):
         raise UsageError(f"'{text}': after @ comes a number of evaluations, 1 or more; such as {rule}@40")
-    settings = {"rule": rule, "steps_lr": int(count)}
+    settings = {"rule": rule, "steps_lr": int(count), **changed}
     # An unknown rule is told here.
     get_settings("balanced", **settings)
     return Contestant(name=text, preset="balanced", settings=settings)

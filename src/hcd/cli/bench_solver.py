@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--models", default="irn-x4", show_default=True, help="Comma-separated; NAME or NAME=WEIGHTS.")
 @click.option("--presets", default="paper,fast,balanced,best", show_default=True, help="Comma-separated.")
 @click.option("--rules", default="", help="Comma-separated RULE@EVALUATIONS, such as lbfgs@40; 'all@N' for every rule.")
+@click.option("--loss", help="What all but paper minimize, in place of rgb+y: rgb, y, charbonnier, ssim.")
 @click.option("--crop", type=int, help="Longest side of the middle part that is used of a picture.")
 @click.option("--every", type=int, default=1, show_default=True, help="Use every so many-th picture.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures, kept up to date.")
@@ -34,6 +35,7 @@ def command(
     models: str,
     presets: str,
     rules: str,
+    loss: str | None,
     crop: int | None,
     every: int,
     json_file: Path | None,
@@ -65,7 +67,7 @@ def command(
         report = SolverReport.joined([_read(path) for path in read])
     else:
         names = _split(presets) + [name for text in _split(rules) for name in _rules(text)]
-        contestants = [parse_contestant(name) for name in names]
+        contestants = [parse_contestant(name, loss=loss) for name in names]
         if plot is not None and BASELINE not in names:
             raise UsageError(f"--plot: compares with '{BASELINE}', which --presets leaves out; add it")
         loaded = [_load(text) for text in _split(models)]
