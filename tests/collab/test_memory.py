@@ -42,7 +42,7 @@ def test_count_follows_depth_and_stages():
     for model in (shallow, deep):
         both, lr, down, up = (
             bytes_per_pixel(model, work)
-            for work in (memory._solve_both, memory._solve_lr, memory._downscale, memory._upscale)
+            for work in (memory._Solving(by_hr=True), memory._solve_lr, memory._downscale, memory._upscale)
         )
         assert 1.05 < both / lr < 2.5
         assert max(down, up) < lr
@@ -341,7 +341,7 @@ class TestModelsOfOneSize:
 
     def test_the_hr_stage_takes_more(self, model):
         hr = torch.rand(1, 3, 64, 64)
-        lr, both = (memory._bytes_at_once(work, hr, model) for work in (memory._solve_lr, memory._solve_both))
+        lr, both = (memory._bytes_at_once(work, hr, model) for work in (memory._solve_lr, memory._Solving(by_hr=True)))
         assert both > lr
 
     def test_recomputation_takes_less(self, model, monkeypatch):

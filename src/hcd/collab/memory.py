@@ -218,7 +218,7 @@ class _Solving:
         return self.by_hr, *(type(term) for _, term in self.loss.terms)
 
 
-_solve_lr, _solve_both = _Solving(), _Solving(by_hr=True)
+_solve_lr = _Solving()
 
 
 @torch.no_grad()

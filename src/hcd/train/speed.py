@@ -88,8 +88,9 @@ def _smallest_fast(found: list[Speed]) -> Speed | None:
 
 def flops_per_pixel(recipe: Recipe) -> float:
     """Floating point operations of the convolutions of one step, both passes and gradient, per HR pixel."""
-    # A whole batch, of which a share may take latents.
-    hr = torch.rand(recipe.stages[0].batch, 3, 8 * recipe.scale, 8 * recipe.scale)
+    # Where a share of a batch takes latents, it takes a whole batch to see.
+    count = 1 if recipe.latent_share == 1 else recipe.stages[0].batch
+    hr = torch.rand(count, 3, 8 * recipe.scale, 8 * recipe.scale)
     round_trip = RoundTrip(build_network(recipe), recipe.latent_std, recipe.latent_share)
     with FlopCounterMode(display=False) as counter:
         _, latent, hr_hat = round_trip(hr)
