@@ -12,8 +12,8 @@ import sys
 import pytest
 from PIL import Image
 
-from hcd import metrics
-from hcd.collab import get_settings, memory
+from hcd import memory, metrics
+from hcd.collab import get_settings
 from hcd.image import read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
 from tests.image.kinds import bits16, vips

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pytest
 
-from hcd.collab import memory
+from hcd import memory
 from hcd.image import encode, read_lr, read_picture
 from tests.cli.checks import assert_one_line, files_in, objects
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import hcd
-from hcd.collab import LOSSES, Meter, Reconstruction, SquaredError, StructuralDissimilarity
+from hcd.collab import LOSSES, EvaluationStats, Reconstruction, SquaredError, StructuralDissimilarity
 from hcd.rescaler import GrayRescaler, TiledRescaler
 from tests.conftest import make_smooth_picture, make_tiny_irn
 
@@ -56,7 +56,7 @@ class TestValues:
     def test_the_meter_reads_both_pictures(self, model, hr):
         lr = hcd.quantize(model.downscale(hr))
         objective = Reconstruction(hr=hr, model=model, loss=LOSSES["y"])
-        meter = Meter(of_file=True)
+        meter = EvaluationStats(of_file=True)
         objective.from_lr(lr, meter)
         restored = model.upscale(lr)[..., :7, :9]
         assert objective.psnr(meter.squares) == pytest.approx(hcd.psnr(restored, hr, channel="rgb"))

@@ -12,7 +12,9 @@ import skimage.data
 import torch
 
 import hcd
-from hcd.collab import LOSSES, CompressedSize, Compression, Fidelity, Loss, Mixed, memory
+from hcd import memory
+from hcd.collab import LOSSES, CompressedSize, Compression, Fidelity, Loss, Mixed
+from hcd.collab.fit import Solving
 from hcd.image import Codec
 from hcd.ops import ball_norm
 from hcd.rescaler import GrayRescaler
@@ -211,7 +213,7 @@ class TestCounting:
         for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS", "_HOLES", "_MEASURING"):
             monkeypatch.setattr(memory, share, 0)
         hr, bicubic = make_smooth_picture(90, 100), hcd.load("bicubic-x2")
-        per_pixel = memory._MARGIN * memory._bytes_per_pixel(memory._solve_lr, hr, bicubic)
+        per_pixel = memory._MARGIN * memory.bytes_per_pixel(Solving(), hr, bicubic)
         results = [
             hcd.collaborate(hr, bicubic, "fast", rule="gauss-newton", steps_lr=6, memory=limit, on_tile=tile)
             for limit, tile in ((2**40, None), (int(per_pixel * 60**2), lambda number, tiles: seen.append(tiles)))

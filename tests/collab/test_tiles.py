@@ -9,7 +9,8 @@ import skimage.data
 import torch
 
 import hcd
-from hcd.collab import memory
+from hcd import memory
+from hcd.collab.fit import Solving
 from hcd.errors import ShapeError
 from hcd.rescaler import GrayRescaler
 from tests.conftest import make_tiny_irn
@@ -54,7 +55,7 @@ def hr():
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch, model):
     """``TILES`` stands for what a whole picture does not fit into, and nothing else counts: several tiles."""
-    per_pixel = memory._MARGIN * memory._bytes_per_pixel(memory._solve_lr, torch.rand(1, 3, 8, 8), model)
+    per_pixel = memory._MARGIN * memory.bytes_per_pixel(Solving(), torch.rand(1, 3, 8, 8), model)
     small = per_pixel * (25.1 * 2) ** 2
     monkeypatch.setattr(memory, "_spare", lambda device, limit: small if limit == GIB else limit)
     for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS", "_HOLES", "_MEASURING"):
@@ -95,7 +96,7 @@ def test_results_are_those_of_the_whole(hr, model, settings):
 def test_too_small_a_halo_shows(hr, model, monkeypatch):
     """What the test above compares does depend on the tiles."""
     whole, _ = solve(hr, model, **FAST, **WHOLE)
-    monkeypatch.setattr(memory, "reach_of", lambda model, **_: 0)
+    monkeypatch.setattr(memory, "receptive_field_of", lambda model, **_: 0)
     tiled, begun = solve(hr, model, **FAST, **TILES)
     assert begun
     assert ((tiled.lr - whole.lr) * 255).round().abs().max() > 1

@@ -16,7 +16,7 @@ import torch
 
 import hcd
 from hcd.errors import OutputError
-from hcd.image import Codec, Picture, encode, loses, read_lr, read_picture
+from hcd.image import Codec, Picture, encode, losses_of_format, read_lr, read_picture
 from hcd.pipeline import Receiver, downscale_picture
 from tests.image.kinds import KINDS, LR_WAYS, Kind, Way, full_picture, gray_profile, send, write_lr
 
@@ -142,7 +142,7 @@ def results_table() -> str:
             path.write_bytes(encode(original, suffix))
             back = read_picture(path)
             exact = torch.equal(back.rgb, original.rgb)
-            said = " ".join(loses(full_picture(depth=16), path))
+            said = " ".join(losses_of_format(full_picture(depth=16), path))
             checks = (
                 back.alpha is not None,
                 back.icc == original.icc,

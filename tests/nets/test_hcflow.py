@@ -74,7 +74,7 @@ class TestGoldenArrays:
     def test_quantized_lr(self, net, arrays, which):
         lr = net.downscale(gold.picture(arrays[f"{which}_hr_u8"]))
         distance = (hcd.quantize(lr) * 255 - gold.picture(arrays[f"{which}_lr_u8"]) * 255).abs()
-        # A value that lies on a rounding boundary may go either way.
+        # A value that lies on a rounding boundary may go either kernel.
         on_boundary = ((lr * 255).frac() - 0.5).abs() < 1e-4
         assert float(distance[~on_boundary].max()) < 1e-3
         assert float(distance.max()) < 1 + 1e-3

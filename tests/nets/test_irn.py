@@ -44,7 +44,7 @@ class TestGoldenArrays:
         gray_levels = hcd.quantize(lr) * 255
         wanted = gold.picture(arrays[f"{which}_lr_u8"]) * 255
         distance = (gray_levels - wanted).abs()
-        # A value that lies on a rounding boundary may go either way.
+        # A value that lies on a rounding boundary may go either kernel.
         on_boundary = ((lr * 255).frac() - 0.5).abs() < 1e-4
         assert float(distance[~on_boundary].max()) < 1e-3
         assert float(distance.max()) < 1 + 1e-3

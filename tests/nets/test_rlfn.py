@@ -124,9 +124,9 @@ def test_frozen_as_in_training():
     net = make_tiny_rlfn_net(2)
     lr = 255 * torch.rand(1, 3, 24, 31, generator=torch.Generator().manual_seed(1))
     results = []
-    for way, sample in ((net, lr), (copy.deepcopy(net).double().requires_grad_(True), lr.double())):
+    for kernel, sample in ((net, lr), (copy.deepcopy(net).double().requires_grad_(True), lr.double())):
         sample = sample.requires_grad_()
-        hr = way(sample)
+        hr = kernel(sample)
         results.append((hr.detach().double(), torch.autograd.grad(hr.square().sum(), sample)[0].double()))
     for made, expected in zip(*results, strict=True):
         assert (made - expected).norm() < 1e-4 * expected.norm()

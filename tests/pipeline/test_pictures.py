@@ -116,7 +116,7 @@ def test_when_the_codec_stays_out_of_the_loop(make_picture, preset, settings):
 
 
 def test_transparency_is_refused_before_the_work(make_picture, monkeypatch):
-    monkeypatch.setattr("hcd.pipeline.way.collaborate", None)
+    monkeypatch.setattr("hcd.pipeline.sender.collaborate", None)
     with pytest.raises(OutputError, match="transparency"):
         downscale_picture(make_picture(20, 20, alpha=True), hcd.load("bicubic-x2"), "fast", codec=Codec(format="jpeg"))
 

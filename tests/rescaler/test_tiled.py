@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import hcd
 from hcd.errors import UsageError
-from hcd.rescaler import FixedKernelRescaler, GrayRescaler, SizeRequirement, TiledRescaler, reach_of
+from hcd.rescaler import FixedKernelRescaler, GrayRescaler, SizeRequirement, TiledRescaler, receptive_field_of
 from tests.conftest import make_tiny_irn
 from tests.golden import picture
 from tests.nets.hcflow_samples import make_tiny_hcflow
@@ -55,7 +55,7 @@ def model(request):
 
 
 def tiled_of(model, *, core=6):
-    halo = reach_of(model)
+    halo = receptive_field_of(model)
     return TiledRescaler(model, window=2 * halo + core, halo=halo)
 
 

@@ -19,7 +19,7 @@ from torch import nn
 import hcd
 from hcd.collab import fit_solving
 from hcd.errors import MissingDependencyError, ShapeError, UsageError, WeightsError
-from hcd.nets.frozen_convolution import FreezableConv2d
+from hcd.nets.cpu.conv2d import FreezableConv2d
 from hcd.zoo.torchvision_operators import import_torchvision
 
 # Architecture, its parameters, and the scale.

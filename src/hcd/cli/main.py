@@ -12,20 +12,21 @@ from hcd import __version__
 from hcd.errors import HcdError, printable, unknown_name
 from hcd.heap import keep_freed
 
-_COMMANDS = (
-    "bench",
-    "campaign",
-    "card",
-    "compare",
-    "convert",
-    "demo",
-    "downscale",
-    "evaluate",
-    "models",
-    "reproduce",
-    "train",
-    "upscale",
-)
+# Commands in order of use, and the modules that define them; the laboratory's come last.
+_COMMANDS = {
+    "downscale": "hcd.cli.downscale",
+    "upscale": "hcd.cli.upscale",
+    "compare": "hcd.cli.compare",
+    "evaluate": "hcd.cli.evaluate",
+    "models": "hcd.cli.models",
+    "convert": "hcd.cli.convert",
+    "demo": "hcd.cli.demo",
+    "train": "hcd_lab.cli.train",
+    "campaign": "hcd_lab.cli.campaign",
+    "card": "hcd_lab.cli.card",
+    "bench": "hcd_lab.cli.bench",
+    "reproduce": "hcd_lab.cli.reproduce",
+}
 
 
 class _LazyGroup(click.Group):
@@ -37,7 +38,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             raise click.UsageError(unknown_name("command", cmd_name, _COMMANDS))
-        command: click.Command = importlib.import_module(f"hcd.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
         return command
 
     def invoke(self, ctx: click.Context) -> object:

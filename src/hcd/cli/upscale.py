@@ -40,7 +40,7 @@ def command(
     from hcd.cli import batch
     from hcd.errors import printable
     from hcd.files import write_atomically
-    from hcd.image import MAX_PIXELS, check_depth, encode, kind_of, loses
+    from hcd.image import MAX_PIXELS, check_depth, encode, kind_of, losses_of_format
     from hcd.pipeline import Receiver
     from hcd.zoo import pick_device
 
@@ -62,7 +62,7 @@ def command(
         started = time.monotonic()
         picture = receiver.restore(source)
         suffix = target.suffix.lower()
-        batch.warn(source, (*picture.warnings, *loses(picture, target)))
+        batch.warn(source, (*picture.warnings, *losses_of_format(picture, target)))
         write_atomically(target, encode(picture, suffix, depth=picture.depth if suffix == ".png" else 8))
         seconds = time.monotonic() - started
         if as_json:

@@ -2,10 +2,10 @@
 
 from hcd.collab.collaborate import collaborate
 from hcd.collab.compression import CompressedSize, Compression
+from hcd.collab.fit import fit_solving
 from hcd.collab.flips import LevelFlips
 from hcd.collab.losses import LOSSES, Charbonnier, Loss, Mixed, SquaredError, StructuralDissimilarity, get_loss
-from hcd.collab.memory import fit_solving, fit_upscaling
-from hcd.collab.objective import Meter, Reconstruction
+from hcd.collab.objective import EvaluationStats, Reconstruction
 from hcd.collab.penalties import Fidelity, FileSize, Penalty
 from hcd.collab.result import Evaluation, Result
 from hcd.collab.rounding import (
@@ -27,12 +27,12 @@ __all__ = [
     "CompressedSize",
     "Compression",
     "Evaluation",
+    "EvaluationStats",
     "Fidelity",
     "FileSize",
     "GumbelRounding",
     "LevelFlips",
     "Loss",
-    "Meter",
     "Mixed",
     "Penalty",
     "Reconstruction",
@@ -46,7 +46,6 @@ __all__ = [
     "Unrounded",
     "collaborate",
     "fit_solving",
-    "fit_upscaling",
     "get_loss",
     "get_rounding",
     "get_settings",

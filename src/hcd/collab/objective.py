@@ -19,7 +19,7 @@ from hcd.tiling import Tile
 
 
 @dataclass(kw_only=True)
-class Meter:
+class EvaluationStats:
     """What one evaluation shows beside the objective, added up over the parts of the picture.
 
     Attributes:
@@ -69,7 +69,7 @@ class Reconstruction:
     sign: int = 1
     on_tile: Callable[[int, int], None] | None = None
 
-    def from_lr(self, lr: Tensor, meter: Meter | None = None) -> Tensor:
+    def from_lr(self, lr: Tensor, meter: EvaluationStats | None = None) -> Tensor:
         """The objective as a function of the LR picture, as it is given (not rounded here)."""
 
         def of_part(hr_hat: Tensor, hr: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class Reconstruction:
         return self.sign * self._over_picture(lr, of_part) / self.pixels
 
     @torch.no_grad()
-    def of_file(self, lr: Tensor) -> Meter:
+    def of_file(self, lr: Tensor) -> EvaluationStats:
         """What a receiver's 8-bit picture, restored from an LR file's pixels, is worth."""
-        meter = Meter(of_file=True)
+        meter = EvaluationStats(of_file=True)
         self.from_lr(lr, meter)
         return meter
 

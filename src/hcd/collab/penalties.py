@@ -1,4 +1,4 @@
-"""What an LR picture should be besides a good start for the receiver: faithful to look at, and small on disk."""
+"""What an LR picture should be besides a good start for the receiver: round_within to look at, and small on disk."""
 
 from __future__ import annotations
 

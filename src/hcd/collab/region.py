@@ -105,7 +105,7 @@ def near(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
     return x if distance <= radius else anchor + (radius / distance) * (x - anchor)
 
 
-def faithful(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
+def round_within(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
     """``x`` in whole gray levels, moved towards ``anchor`` until the root mean square distance is at most ``radius``.
 
     Args:

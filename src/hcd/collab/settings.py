@@ -12,7 +12,7 @@ from hcd.collab.losses import Loss, SquaredError, get_loss
 from hcd.collab.penalties import Penalty
 from hcd.collab.rounding import Rounding, Unrounded, get_rounding
 from hcd.errors import UsageError, unknown_name
-from hcd.nets.precision import PRECISIONS
+from hcd.nets.cpu.precision import PRECISIONS
 from hcd.ops import BALL_GROUPS, NORMS
 from hcd.solver import LBFGS, NormalizedGradient, StepRule, get_rule
 

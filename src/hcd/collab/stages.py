@@ -11,14 +11,14 @@ from typing import final
 import torch
 from torch import Tensor
 
+from hcd.collab.fit import fit_solving
 from hcd.collab.flips import LevelFlips
-from hcd.collab.memory import fit_solving
-from hcd.collab.objective import Meter, Reconstruction
-from hcd.collab.region import JointRegion, Region, faithful, near
+from hcd.collab.objective import EvaluationStats, Reconstruction
+from hcd.collab.region import JointRegion, Region, near, round_within
 from hcd.collab.result import Evaluation, Sample
 from hcd.collab.settings import Settings
 from hcd.heap import give_back, keeps_freed
-from hcd.nets.precision import gradient_precision
+from hcd.nets.cpu.precision import gradient_precision
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 from hcd.solver import Solution, StepRule, Stopped, descend
@@ -83,7 +83,7 @@ class _Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
+class Candidate:
     """An LR picture in whole gray levels, the samples it comes of, and what a receiver restores from its file."""
 
     lr: Tensor
@@ -93,7 +93,7 @@ class _Judged:
     cost: float
     psnr: float
 
-    def is_no_worse_than(self, other: _Judged) -> bool:
+    def is_no_worse_than(self, other: Candidate) -> bool:
         """By every term of the loss; a NaN is worse."""
         return all(mine <= its for mine, its in zip(self.terms, other.terms, strict=True))
 
@@ -118,7 +118,7 @@ class _Picture:
         # No two pictures are below 0 dB.
         self._radius = 10 ** (-settings.min_lr_psnr / 20) if settings.min_lr_psnr > 0 else math.inf
         self._low, self._high = self._lr_box()
-        self._plain: _Judged | None = None
+        self._plain: Candidate | None = None
         self._plain_samples = _Samples(hr=hr, lr=self._plain_lr)
         self._lr_start = self._plain_lr
 
@@ -133,8 +133,8 @@ class _Picture:
         chosen = self._finished(self._chosen(samples, candidate))
         return self._sample(chosen.samples, chosen, kept_plain=self._is_refused(chosen))
 
-    def _sample(self, samples: _Samples, chosen: _Judged | None = None, *, kept_plain: bool) -> Sample:
-        plain = None if chosen is None else self._judged_plain()
+    def _sample(self, samples: _Samples, chosen: Candidate | None = None, *, kept_plain: bool) -> Sample:
+        plain = None if chosen is None else self._plain_candidate()
         kept = plain if kept_plain else chosen
         return Sample(
             lr=self._plain_lr if kept is None else kept.lr,
@@ -212,7 +212,7 @@ class _Picture:
         solution = self._descend("both", lambda joint: self._rounded(lr_of(joint), "both"), start, region)
         return settled(solution.x), settled(solution.candidate)
 
-    def _finished(self, judged: _Judged) -> _Judged:
+    def _finished(self, judged: Candidate) -> Candidate:
         """Single levels flipped on the rounded LR picture; what was given where that wins nothing."""
         if not self._settings.steps_finish or self._run.should_stop():
             return judged
@@ -238,14 +238,14 @@ class _Picture:
         rule: StepRule | None = None,
     ) -> Solution:
         settings = self._settings
-        meter = Meter()
+        meter = EvaluationStats()
 
         def value(sample: Tensor) -> Tensor:
             nonlocal meter
             lr = to_lr(sample)
             # The first evaluation of an LR stage mostly is of the plain LR picture itself, which has to be judged too.
             is_plain = self._plain is None and torch.equal(lr, self._stored_plain)
-            meter = Meter(of_file=is_plain)
+            meter = EvaluationStats(of_file=is_plain)
             with gradient_precision("float32" if is_plain else settings.precision):
                 loss = self._objective.from_lr(lr, meter)
             if is_plain and not settings.penalties:
@@ -307,14 +307,14 @@ class _Picture:
 
     # Which LR picture is handed over.
 
-    def _chosen(self, samples: _Samples, candidate: _Samples | None) -> _Judged:
+    def _chosen(self, samples: _Samples, candidate: _Samples | None) -> Candidate:
         """The best of what the last stage evaluated and the step that it proposed last.
 
         A candidate that is better in 8 bits than the best evaluated sample is unrounded needs no comparison. One that
         would be refused gives way to one that would not.
         """
         if candidate is None:
-            return self._judged_plain()
+            return self._plain_candidate()
         if self._settings.keep == "last":
             return self._judge(samples)
         judged = self._judge(candidate)
@@ -324,16 +324,16 @@ class _Picture:
             return judged
         return min([judged, self._judge(samples)], key=self._rank)
 
-    def _rank(self, judged: _Judged) -> tuple[bool, float]:
+    def _rank(self, judged: Candidate) -> tuple[bool, float]:
         """By which the least is handed over; a NaN comes last."""
         return self._is_refused(judged), math.inf if math.isnan(judged.cost) else judged.cost
 
-    def _is_refused(self, judged: _Judged) -> bool:
+    def _is_refused(self, judged: Candidate) -> bool:
         guarded = self._settings.never_worse and self._sign > 0
-        return guarded and not judged.is_no_worse_than(self._judged_plain())
+        return guarded and not judged.is_no_worse_than(self._plain_candidate())
 
-    def _judge(self, samples: _Samples) -> _Judged:
-        lr = faithful(samples.lr, self._plain_lr, self._radius)
+    def _judge(self, samples: _Samples) -> Candidate:
+        lr = round_within(samples.lr, self._plain_lr, self._radius)
         if self._plain is not None and torch.equal(lr, self._plain_lr):
             return replace(self._plain, samples=samples)
         stored = self._settings.rounding.stored(lr)
@@ -341,13 +341,13 @@ class _Picture:
         meter = replace(self._objective, on_tile=None).of_file(stored)
         return self._weighed(lr, samples, meter, penalty=float(sum(penalty(stored) for penalty in self._penalties)))
 
-    def _weighed(self, lr: Tensor, samples: _Samples, meter: Meter, *, penalty: float) -> _Judged:
+    def _weighed(self, lr: Tensor, samples: _Samples, meter: EvaluationStats, *, penalty: float) -> Candidate:
         loss = meter.file_loss / self._objective.pixels
         psnr = self._objective.psnr(meter.file_squares)
         cost = self._sign * loss + penalty
-        return _Judged(lr=lr, samples=samples, loss=loss, terms=meter.file_terms, cost=cost, psnr=psnr)
+        return Candidate(lr=lr, samples=samples, loss=loss, terms=meter.file_terms, cost=cost, psnr=psnr)
 
-    def _judged_plain(self) -> _Judged:
+    def _plain_candidate(self) -> Candidate:
         if self._plain is None:
             self._plain = self._judge(self._plain_samples)
         return self._plain

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hcd.collab import Evaluation
 from hcd.errors import UsageError
-from hcd.evaluate.jsontext import json_text
 from hcd.files import write_atomically
 from hcd.image import Picture, decode_lr, encode, encode_lr
+from hcd.jsontext import json_text
 from hcd.metrics import psnr, ssim
 from hcd.ops import quantize
 from hcd.pipeline import downscale_picture, upscale_picture

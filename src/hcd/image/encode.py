@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from hcd.errors import OutputError, UsageError, named
-from hcd.image.carry import exif_with
-from hcd.image.deep import encode_png16, need_vips
+from hcd.image.high_bit_depth import encode_png16, need_vips
+from hcd.image.metadata import exif_with
 from hcd.image.picture import Picture
 
 KINDS = {
@@ -162,7 +162,7 @@ def _profiles(picture: Picture, kind: str) -> tuple[bytes, ...]:
     return (b"GRAY",) if kind == "PNG" else (b"GRAY", b"RGB ")
 
 
-def loses(picture: Picture, name: PurePath) -> tuple[str, ...]:
+def losses_of_format(picture: Picture, name: PurePath) -> tuple[str, ...]:
     """What a file of that name cannot hold of a picture, a line each; for the one who asked for the name."""
     kind, lost = KINDS.get(name.suffix.lower()), []
     if picture.alpha is not None and kind in NO_ALPHA and bool((picture.alpha < 1).any()):

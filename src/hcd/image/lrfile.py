@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hcd.errors import MetadataError, printable
-from hcd.image.carry import description_of, exif_with
 from hcd.image.encode import encode
 from hcd.image.limits import MAX_PIXELS
+from hcd.image.metadata import description_of, exif_with
 from hcd.image.picture import Picture
 from hcd.image.read import KEYWORD, Decoded, decode_file, read_file
 

@@ -16,11 +16,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hcd.errors import ImageError, UsageError
-from hcd.image.carry import DAMAGE, DESCRIPTION, ORIENTATION, Carried, carried, exif_value
 from hcd.image.color import from_float, from_pillow
-from hcd.image.deep import read_deep, vips
 from hcd.image.headers import Header, read_header
+from hcd.image.high_bit_depth import read_deep, vips
 from hcd.image.limits import MAX_PIXELS, check_bytes, check_pixels
+from hcd.image.metadata import DAMAGE, DESCRIPTION, ORIENTATION, Carried, carried, exif_value
 from hcd.image.picture import Picture
 from hcd.image.source import open_regular
 

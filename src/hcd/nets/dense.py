@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hcd.nets.frozen import frozen_way, run_frozen
-from hcd.nets.frozen_blocks import SLOPE, Convs, FrozenBlock
-from hcd.nets.trained_blocks import run_trained, trains_in_bfloat16
+from hcd.nets.cpu.dense_block import SLOPE, Convs, FrozenBlock
+from hcd.nets.cpu.dispatch import frozen_kernel, run_frozen
+from hcd.nets.cpu.trained_block import run_trained, trains_in_bfloat16
 
 _RESIDUAL_SCALE = 0.2
 
@@ -53,9 +53,9 @@ class DenseBlock(nn.Module):
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        way = self.frozen(x)
-        if way is not None:
-            return run_frozen(way, x)
+        kernel = self.frozen(x)
+        if kernel is not None:
+            return run_frozen(kernel, x)
         convs = self._convs()
         weights = _weights(convs)
         if trains_in_bfloat16(weights, x):
@@ -72,7 +72,7 @@ class DenseBlock(nn.Module):
 
     def frozen(self, x: Tensor) -> FrozenBlock | None:
         """How this block is computed for ``x`` while its weights stay as they are; None where they may not."""
-        return frozen_way(self, _weights(self._convs()), x)
+        return frozen_kernel(self, _weights(self._convs()), x)
 
     def _convs(self) -> list[nn.Conv2d]:
         return [getattr(self, name) for name in (*self._inner, self._output)]

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from hcd.nets.cpu.coupling import FrozenCoupling
 from hcd.nets.dense import DenseBlock
-from hcd.nets.frozen_coupling import FrozenCoupling
 from hcd.nets.haar import Haar
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hcd.errors import UsageError
-from hcd.nets.frozen_convolution import FreezableConv2d
+from hcd.nets.cpu.conv2d import FreezableConv2d
 
 _PICTURE = 3
 _SLOPE = 0.05

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hcd.collab import CompressedSize, Compression, Reconstruction, fit_solving, fit_upscaling, get_settings
+from hcd.collab import CompressedSize, Compression, Reconstruction, fit_solving, get_settings
 from hcd.image import Codec
+from hcd.memory import fit_upscaling
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+import torch
+
 from hcd.errors import ImageError, MetadataError, ModelError, UsageError, printable
-from hcd.image import MAX_PIXELS, LRInfo, Picture, read_lr, read_picture
-from hcd.pipeline.way import upscale_picture
-from hcd.rescaler import Rescaler
+from hcd.image import MAX_PIXELS, LRInfo, Picture, levels_of, read_lr, read_picture, upscale_alpha
+from hcd.memory import fit_upscaling
+from hcd.ops import quantize
+from hcd.rescaler import GrayRescaler, Rescaler
 from hcd.zoo import SPANDREL, SPANDREL_RECORDED, get_entry, hash_weights, is_plugin, load, shipped_hash
+
+
+@torch.no_grad()
+def upscale_picture(
+    lr: Picture,
+    model: Rescaler,
+    info: LRInfo | None = None,
+    *,
+    depth: int | None = None,
+    device: str = "cpu",
+    memory: int | None = None,
+) -> Picture:
+    """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's.
+
+    What does not fit into ``memory`` bytes (None: most of what is free) is restored in tiles.
+
+    Args:
+        depth: bits per sample to round to, 8 or 16; None for those of the LR picture.
+
+    Raises:
+        PictureTooLargeError: not even the smallest tiles fit.
+    """
+    if info is None:
+        height, width, gray = lr.height * model.scale, lr.width * model.scale, lr.gray
+    else:
+        height, width, gray = info.height, info.width, info.gray
+    if depth is None:
+        depth = lr.depth if info is None else min(info.depth, lr.depth)
+    levels = levels_of(depth)
+    receiver = fit_upscaling(lr.rgb.to(device), GrayRescaler(model) if gray else model, memory=memory)
+    rgb = quantize(receiver.upscale(lr.rgb.to(device)), levels)[..., :height, :width].cpu()
+    alpha = None
+    if lr.alpha is not None:
+        alpha = upscale_alpha(lr.alpha, model.scale, height=height, width=width, levels=levels)
+    return replace(lr, rgb=rgb, alpha=alpha, gray=gray, depth=depth)
 
 
 @final

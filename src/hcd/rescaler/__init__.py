@@ -8,7 +8,7 @@ from hcd.rescaler.gray import GrayRescaler
 from hcd.rescaler.hcflow import HCFlowRescaler
 from hcd.rescaler.invertible import InvertibleRescaler
 from hcd.rescaler.latent import LatentPolicy
-from hcd.rescaler.reach import reach_of
+from hcd.rescaler.receptive_field import receptive_field_of
 from hcd.rescaler.tiled import TiledRescaler
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "Rescaler",
     "SizeRequirement",
     "TiledRescaler",
-    "reach_of",
+    "receptive_field_of",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hcd.nets import IRN
-from hcd.nets.convolution import fastest_layout
+from hcd.nets.cpu.convolution import fastest_layout
 from hcd.rescaler.base import Rescaler
 from hcd.rescaler.latent import LatentPolicy
 

@@ -16,7 +16,7 @@ from hcd.tiling import Tile, TileFunction, map_tiles, split, sum_tiles
 class TiledRescaler(Rescaler):
     """Runs the wrapped rescaler on windows of a picture; both maps and their gradients agree with it.
 
-    How closely they agree is decided by the halo: see :func:`hcd.rescaler.reach.reach_of`.
+    How closely they agree is decided by the halo: see :func:`hcd.rescaler.receptive_field.receptive_field_of`.
 
     Args:
         inner: a rescaler without a fixed size; name, scale, weights and latent are its own.

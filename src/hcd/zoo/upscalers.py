@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hcd.errors import MissingDependencyError, WeightsError, printable
-from hcd.nets.frozen_convolution import make_freezable
+from hcd.nets.cpu.conv2d import make_freezable
 from hcd.rescaler import FixedKernelRescaler, SizeRequirement
 from hcd.zoo.checkpoints import describe, hash_file, read_content
 from hcd.zoo.torchvision_operators import import_torchvision

@@ -22,7 +22,7 @@ class GRAIN(nn.Module):
 
     Departs: the official test program adds uniform noise where the LR picture is rounded; here nothing
     is added, rounding is the caller's. Pictures that only serve training (the decoder's own, the
-    generator's) are not made on the way.
+    generator's) are not made on the kernel.
     """
 
     latent_avg: Tensor

@@ -1,0 +1,91 @@
+"""What solving holds in memory, for :mod:`hcd.memory` to plan with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hcd.collab.losses import LOSSES, Loss
+from hcd.collab.objective import Reconstruction
+from hcd.memory import fit
+from hcd.rescaler import Rescaler
+
+# LR-sized tensors that a solver keeps: so many, and a move and a gradient change per evaluation, of which it keeps
+# the last; in all at most. HR-sized ones that an HR stage works with.
+_LR_TENSORS, _LR_TENSORS_PER_STEP, _LR_TENSORS_AT_MOST, _HR_TENSORS = 16, 2, 32, 8
+
+
+def fit_solving(
+    hr: Tensor,
+    model: Rescaler,
+    *,
+    steps_hr: int,
+    steps_lr: int,
+    loss: Loss = LOSSES["rgb+y"],
+    memory: int | None = None,
+) -> Rescaler:
+    """Return the model as it is where a picture can be solved as a whole, else the model in tiles.
+
+    Args:
+        hr: the picture, ``[1, 3, H, W]``.
+        model: the rescaler.
+        steps_hr, steps_lr: gradient evaluations of the stages; with none, only the plain LR has to fit.
+        loss: what is minimized, which takes memory of its own.
+        memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of what is free.
+
+    Raises:
+        PictureTooLargeError: not even the smallest tiles fit; says what the least is.
+        ShapeError: the model takes pictures of one size alone, and this is not it.
+    """
+    if not (steps_hr or steps_lr):
+        # A model of one picture size cannot be cut, and takes no gradients here.
+        return (
+            model
+            if model.hr_size is not None
+            else fit(hr, model, work=_downscale, kept=0, gradients=False, memory=memory)
+        )
+    bytes_of_picture = hr.element_size() * hr.numel()
+    tensors = min(_LR_TENSORS + _LR_TENSORS_PER_STEP * max(steps_hr, steps_lr), _LR_TENSORS_AT_MOST)
+    kept = tensors * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
+    by_lr = Solving(loss=loss)
+    # Tiles take one network at a time, the whole picture both in the HR stage.
+    work = Solving(loss=loss, by_hr=True) if steps_hr else by_lr
+    return fit(hr, model, work=work, tile_work=by_lr, kept=kept, gradients=True, memory=memory)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solving:
+    """The objective, with its gradient by the LR picture or by the HR one.
+
+    Equal where the same memory is taken: by the same kinds of loss.
+    """
+
+    loss: Loss = LOSSES["rgb+y"]
+    by_hr: bool = False
+
+    def __call__(self, model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+        with torch.set_grad_enabled(self.by_hr):
+            sample = hr.detach().requires_grad_() if self.by_hr else hr
+            lr = model.downscale(sample)
+        if not self.by_hr:
+            sample = lr = lr.detach().requires_grad_()
+        return Reconstruction(hr=hr, model=model, loss=self.loss).from_lr(lr), sample
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Solving) and self._kind == other._kind
+
+    def __hash__(self) -> int:
+        return hash(self._kind)
+
+    @property
+    def _kind(self) -> tuple[object, ...]:
+        return self.by_hr, *(type(term) for _, term in self.loss.terms)
+
+
+@torch.no_grad()
+def _downscale(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
+    return model.downscale(hr), None

@@ -1,0 +1,1 @@
+"""Commands of the laboratory; they join the ``hcd`` command line."""

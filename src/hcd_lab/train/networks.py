@@ -1,0 +1,176 @@
+"""From a recipe to a network that can be trained: built, grown from smaller weights, both passes in one call."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcd.errors import UsageError
+from hcd.nets.hcflow import HCFlow, HCFlowShape
+from hcd.nets.irn import IRN, Coupling
+from hcd.ops import quantize
+from hcd.zoo import get_entry, read_checkpoint, read_metadata
+from hcd_lab.train.recipe import HCFlowNetwork, Recipe
+
+_DIGITS = 1e-9
+
+
+def build_network(recipe: Recipe) -> IRN | HCFlow:
+    """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
+
+    Raises:
+        UsageError: the start has no shipped weights, or is no smaller network of the same family.
+    """
+    torch.manual_seed(recipe.seed)
+    smaller = _start(recipe)
+    if isinstance(recipe.network, HCFlowNetwork):
+        shape = HCFlowShape(steps=recipe.network.steps, conditional_steps=recipe.network.conditional_steps)
+        flow = HCFlow(shape)
+        if smaller:
+            if HCFlow.shape_of(smaller) != shape:
+                raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no HCFlow of the same size")
+            flow.load_state_dict(dict(smaller))
+        return flow
+    net = IRN(recipe.network.blocks)
+    if smaller:
+        grow(net, smaller)
+    return net
+
+
+def initialize_from(net: IRN | HCFlow, hr: Tensor, bicubic: Tensor) -> None:
+    """Let layers that begin at the statistics of their data see some, before the network is copied or shared.
+
+    Args:
+        net: freshly built, in training mode; an IRN has no such layers.
+        hr: patches ``[N, 3, H, W]``.
+        bicubic: their LR.
+    """
+    if isinstance(net, HCFlow):
+        net.initialize(hr, bicubic)
+
+
+def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
+    """Put the couplings of a shallower network into ``net``, evenly spread; those in between stay identities.
+
+    An untrained coupling does nothing, so ``net`` computes what the shallower network did, and goes on from
+    there with more depth. Where ``net`` has more levels, the surplus ones are its last and do nothing but the
+    Haar transform.
+
+    Args:
+        net: freshly built.
+        smaller: state_dict of an :class:`IRN` with at most as many couplings on each level.
+
+    Raises:
+        UsageError: it has more couplings or levels.
+
+    Source: identity-preserving growth after Chen, Goodfellow and Shlens, "Net2Net", ICLR 2016.
+    """
+    blocks = IRN.blocks_of(smaller)
+    if not blocks or len(blocks) > len(net.blocks) or any(a > b for a, b in zip(blocks, net.blocks, strict=False)):
+        raise UsageError(f"an IRN of blocks {net.blocks} cannot grow from one of blocks {blocks or 'none'}")
+    old, new = 0, 0
+    state: dict[str, Any] = dict(net.state_dict())
+    for few, many in zip(blocks, net.blocks, strict=False):
+        old, new = old + 1, new + 1  # past the Haar transform
+        for i in range(few):
+            prefix = f"operations.{old + i}."
+            target = f"operations.{new + i * many // few}."
+            state.update(
+                {target + key.removeprefix(prefix): value for key, value in smaller.items() if key.startswith(prefix)}
+            )
+        old, new = old + few, new + many
+    net.load_state_dict(state)
+
+
+class RoundTrip(nn.Module):
+    """Both passes of a network in one: down, round, and up again with latents that do not know the picture.
+
+    One module with one ``forward`` is what data parallelism and graph capture take.
+
+    Args:
+        net: the network.
+        latent_std: standard deviation of the Gaussian latents of the way back; 0 for zeros.
+        latent_share: of the patches, rounded up, the share whose latents are looked at on the way down and drawn on
+            the way back. The others are rebuilt from zeros; what their latents would cost, an HCFlow saves.
+        part: ``(i, n)`` where every n-th patch from the i-th on is given, as :meth:`hcd_lab.train.Patches.batch` does
+            to one of n processes. Over all of them, patches and loss are those of one process.
+    """
+
+    def __init__(
+        self,
+        net: IRN | HCFlow,
+        latent_std: float = 0.0,
+        latent_share: float = 1.0,
+        *,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.latent_std, self.latent_share, self.part = latent_std, latent_share, part
+
+    def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
+        index, parts = self.part
+        # Less than the last digits of a product that is a whole number.
+        counted = math.ceil(self.latent_share * len(hr) * parts - _DIGITS)
+        lr, latents = self._down(hr, len(range(index, counted, parts)))
+        elements = sum(z.shape[1:].numel() for z in latents) * counted / parts
+        square = sum((z.square().sum() for z in latents), lr.new_zeros(())) / (elements or 1)
+        return lr, square, self._up(quantize(lr), [self._draw(z, len(hr)) for z in latents])
+
+    def _down(self, hr: Tensor, count: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """LR, and the latents of the first ``count`` patches."""
+        if isinstance(self.net, IRN):
+            y = self.net(hr)
+            return y[:, :3], [y[:count, 3:]]
+        lr, latents = self.net(hr, latents_of=count)
+        return lr, latents
+
+    def _draw(self, latent: Tensor, count: int) -> Tensor:
+        """A latent of ``count`` patches: noise for as many as were looked at, zeros for the others."""
+        zeros = latent.new_zeros((count, *latent.shape[1:]))
+        if not self.latent_std:
+            return zeros
+        return torch.cat([torch.randn_like(latent) * self.latent_std, zeros[len(latent) :]])
+
+    def _up(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        if isinstance(self.net, IRN):
+            return self.net.inverse(torch.cat([lr, *latents], dim=1))
+        return self.net.inverse(lr, latents or None)
+
+
+def _start(recipe: Recipe) -> Mapping[str, Tensor]:
+    if not recipe.start:
+        return {}
+    file = get_entry(recipe.start).weights_file
+    if file is None:
+        raise UsageError(f"recipe {recipe.name}: no weights ship for its start '{recipe.start}'; leave it out")
+    return read_checkpoint(file).tensors
+
+
+def compile_couplings(net: nn.Module) -> None:
+    """Compile both directions of every coupling; those of one level share their code."""
+    # One entry per level, direction, precision and patch size.
+    torch._dynamo.config.recompile_limit = 64
+    for module in net.modules():
+        if isinstance(module, Coupling):
+            module.forward = torch.compile(module.forward, dynamic=False)  # type: ignore[method-assign]
+            module.inverse = torch.compile(module.inverse, dynamic=False)  # type: ignore[method-assign]
+
+
+def trained_pixels(name: str) -> int:
+    """HR pixels that the shipped weights of this name were trained on; 0 where there are none."""
+    file = get_entry(name).weights_file if name else None
+    if file is None:
+        return 0
+    metadata = read_metadata(file)
+    if "pixels" in metadata:
+        return int(metadata["pixels"])
+    # The first weights that shipped tell their steps, batch and patch instead.
+    recipe = json.loads(metadata["recipe"])
+    return int(metadata["steps"]) * int(recipe["batch"]) * int(recipe["patch"]) ** 2
