@@ -16,10 +16,11 @@ demo: $(VENV)/demo.stamp ## downscale, rebuild and compare a photograph; writes 
 test: $(VENV)/dev.stamp ## the tests, with coverage of the package
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered
 
-check: $(VENV)/dev.stamp ## formatting, lint, types and tests
+check: $(VENV)/dev.stamp ## formatting, lint, types, imports and tests
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(MAKE) test
 
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, one gradient evaluation, whole pictures
