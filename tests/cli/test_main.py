@@ -15,12 +15,29 @@ from hcd.errors import ImageError
 from tests.cli.checks import assert_one_line
 from tests.glibc import needs_glibc
 
-COMMANDS = ("compare", "demo", "downscale", "evaluate", "models", "reproduce", "train", "upscale")
-_LOADS_NO_TORCH = """
+GROUPS = {
+    "Commands": ["downscale", "upscale"],
+    "Look and measure": ["compare", "evaluate", "demo"],
+    "Models": ["models", "convert"],
+    "Laboratory": ["train", "campaign", "card", "bench", "reproduce"],
+}
+COMMANDS = [command for commands in GROUPS.values() for command in commands]
+# What each of these loads beside itself.
+_LOADS_LITTLE = """
 import sys
+
+def loaded(*names):
+    return [name for name in names if name in sys.modules]
+
+import hcd
+assert not loaded("torch", "numpy", "hcd.errors"), "import hcd"
 from hcd.cli.main import main
-main(sys.argv[1:], standalone_mode=False)
-sys.exit("torch" in sys.modules)
+main(["--help"], standalone_mode=False)
+assert not loaded("torch", "numpy", "jinja2"), "hcd --help"
+import hcd.pipeline.receiver
+assert not loaded("hcd.collab", "hcd_lab"), "hcd.pipeline.receiver"
+main(["upscale", *sys.argv[1:]], standalone_mode=False)
+assert not loaded("hcd.collab", "hcd.pipeline.sender", "hcd.evaluate", "hcd_lab"), "hcd upscale"
 """
 
 
@@ -39,11 +56,14 @@ def test_version(hcd):
     assert __version__ in result.stdout
 
 
-def test_help_lists_every_command(hcd):
+def test_help_lists_every_command_in_order_of_use(hcd):
     result = hcd("--help")
     assert result.exit_code == 0
-    for command in COMMANDS:
-        assert re.search(rf"^  {command} +\S", result.stdout, re.MULTILINE)
+    shown = {}
+    for section in result.stdout.split("\n\n")[-len(GROUPS) :]:
+        title, *lines = section.splitlines()
+        shown[title.removesuffix(":")] = [re.match(r"  (\w+)  +\S", line)[1] for line in lines]
+    assert list(shown.items()) == list(GROUPS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -55,9 +75,11 @@ def test_every_command_has_help(hcd, command):
         assert option == option.lower()
 
 
-def test_help_loads_no_torch():
-    done = python("-c", _LOADS_NO_TORCH, "--help")
+def test_no_more_is_loaded_than_what_is_needed(lr_file, tmp_path):
+    """No torch for help, and neither the sender's method nor the laboratory for a receiver."""
+    done = python("-c", _LOADS_LITTLE, str(lr_file), "-o", str(tmp_path / "big.png"))
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "big.png").is_file()
 
 
 @pytest.mark.parametrize(("given", "meant"), [("downscal", "downscale"), ("modles", "models")])
@@ -66,6 +88,16 @@ def test_unknown_command(hcd, given, meant):
     assert result.exit_code == 2
     assert f"Did you mean '{meant}'?" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "remedy"),
+    [("reproduce", "hcd_lab.cli.reproduce", "'hcd[report]'"), ("models", "hcd.zoo", "'hcd'")],
+)
+def test_a_library_that_is_not_installed(hcd, monkeypatch, tmp_path, command, module, remedy):
+    """Whether the command's module or what it calls needs it."""
+    monkeypatch.setitem(sys.modules, module, None)
+    assert_one_line(hcd(command), 2, f"{command}: needs the module '{module}'", f"pip install {remedy}")
 
 
 def test_debug_lets_the_error_through(hcd, tmp_path):

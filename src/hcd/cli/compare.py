@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hcd.evaluate import Comparison
 
 
-@click.command("compare", short_help="Compare plain and collaborative on one picture.")
+@click.command("compare")
 @path_argument("source", metavar="IN")
 @out_option("Folder for the page and its pictures.")
 @model_options("irn-x4")

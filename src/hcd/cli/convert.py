@@ -9,7 +9,7 @@ import click
 from hcd.cli.options import out_option, path_argument
 
 
-@click.command("convert", short_help="Convert weights files.")
+@click.command("convert")
 @path_argument("source", metavar="IN")
 @out_option("File to write: ….safetensors; with --to official ….pth, or a folder for GRAIN.")
 @click.option(

@@ -7,20 +7,20 @@ from pathlib import Path
 import click
 
 
-@click.command("demo", short_help="Run it all on a photograph.")
+@click.command("demo")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("hcd-demo"), show_default=True, help="Output folder."
 )
 @click.option("--model", default="irn-x4", show_default=True, help="Model name, see 'hcd models'.")
 def command(out: Path, model: str) -> None:
     """Downscale, rebuild and compare a photograph (scikit-image's cat, extra [demo])."""
-    from hcd import load
     from hcd.cli.compare import print_comparison
     from hcd.cli.progress import solve_progress
     from hcd.collab import get_settings
     from hcd.errors import MissingDependencyError
     from hcd.evaluate import compare
     from hcd.image import read_picture
+    from hcd.zoo import load
 
     try:
         import skimage

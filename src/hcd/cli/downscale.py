@@ -27,7 +27,7 @@ _SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "avif": ".avif"}
 _FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg", ".avif": "avif"}
 
 
-@click.command("downscale", short_help="Make small pictures.")
+@click.command("downscale")
 @path_argument("inputs", nargs=-1, required=True)
 @out_option("Output file, or folder for many.")
 @click.option(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hcd.evaluate import Report, Row
 
 
-@click.command("evaluate", short_help="Measure on a folder of pictures.")
+@click.command("evaluate")
 @path_argument("folder", metavar="DIR")
 @model_options("irn-x4")
 @click.option("--presets", default="plain,paper,balanced", show_default=True, help="Comma-separated presets.")

@@ -5,45 +5,86 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+from dataclasses import dataclass
 
 import click
 
 from hcd import __version__
-from hcd.errors import HcdError, printable, unknown_name
+from hcd.errors import HcdError, MissingDependencyError, printable, unknown_name
 from hcd.heap import keep_freed
 
-# Commands in order of use, and the modules that define them; the laboratory's come last.
-_COMMANDS = {
-    "downscale": "hcd.cli.downscale",
-    "upscale": "hcd.cli.upscale",
-    "compare": "hcd.cli.compare",
-    "evaluate": "hcd.cli.evaluate",
-    "models": "hcd.cli.models",
-    "convert": "hcd.cli.convert",
-    "demo": "hcd.cli.demo",
-    "train": "hcd_lab.cli.train",
-    "campaign": "hcd_lab.cli.campaign",
-    "card": "hcd_lab.cli.card",
-    "bench": "hcd_lab.cli.bench",
-    "reproduce": "hcd_lab.cli.reproduce",
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """One subcommand.
+
+    Attributes:
+        module: where its ``command`` is; imported when it is called.
+        text: one line for ``hcd --help``.
+        extra: the extra of this distribution with the libraries that it needs beyond those of ``hcd``.
+    """
+
+    module: str
+    text: str
+    extra: str = ""
+
+
+# Every subcommand by group, in order of use: the order of ``hcd --help``. Nothing else in hcd names hcd_lab.
+_GROUPS = {
+    "Commands": {
+        "downscale": _Entry(module="hcd.cli.downscale", text="Make small pictures that rebuild well."),
+        "upscale": _Entry(module="hcd.cli.upscale", text="Rebuild the large pictures."),
+    },
+    "Look and measure": {
+        "compare": _Entry(module="hcd.cli.compare", text="Show plain and collaborative side by side on a page."),
+        "evaluate": _Entry(module="hcd.cli.evaluate", text="Measure models and presets on a folder of pictures."),
+        "demo": _Entry(module="hcd.cli.demo", text="Do all of it with a photograph that comes along.", extra="demo"),
+    },
+    "Models": {
+        "models": _Entry(module="hcd.cli.models", text="List the models, or show the card of one."),
+        "convert": _Entry(module="hcd.cli.convert", text="Convert weights from and to their authors' formats."),
+    },
+    "Laboratory": {
+        "train": _Entry(module="hcd_lab.cli.train", text="Train weights by a recipe.", extra="train"),
+        "campaign": _Entry(module="hcd_lab.cli.campaign", text="Train on for a given time.", extra="train"),
+        "card": _Entry(module="hcd_lab.cli.card", text="Write a model card.", extra="train"),
+        "bench": _Entry(module="hcd_lab.cli.bench", text="Measure costs on this machine.", extra="report"),
+        "reproduce": _Entry(
+            module="hcd_lab.cli.reproduce", text="Measure the publication's tables and figures again.", extra="report"
+        ),
+    },
 }
+_ENTRIES = {name: entry for entries in _GROUPS.values() for name, entry in entries.items()}
 
 
 class _LazyGroup(click.Group):
-    """Imports a subcommand's module only when it is needed."""
+    """Imports a subcommand's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_ENTRIES)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, _ENTRIES))
+        for group, entries in _GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{name:<{width}}", entry.text) for name, entry in entries.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            raise click.UsageError(unknown_name("command", cmd_name, _COMMANDS))
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        if cmd_name not in _ENTRIES:
+            raise click.UsageError(unknown_name("command", cmd_name, _ENTRIES))
+        entry = _ENTRIES[cmd_name]
+        try:
+            command: click.Command = importlib.import_module(entry.module).command
+        except ModuleNotFoundError as error:
+            raise _missing(cmd_name, error) from error
         return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except ModuleNotFoundError as error:
+                raise _missing(ctx.invoked_subcommand or "", error) from error
         except HcdError as error:
             if ctx.params["debug"]:
                 raise
@@ -60,13 +101,22 @@ class _LazyGroup(click.Group):
             ctx.exit(1)
 
 
+def _missing(command: str, error: ModuleNotFoundError) -> MissingDependencyError:
+    """The error of a command whose libraries are not installed, with the extra that brings them."""
+    extra = _ENTRIES[command].extra if command in _ENTRIES else ""
+    package = f"hcd[{extra}]" if extra else "hcd"
+    return MissingDependencyError(
+        f"{command}: needs the module '{error.name}', which is not installed; pip install '{package}'"
+    )
+
+
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hcd")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def main(debug: bool) -> None:
     """Small pictures from which the large ones can be rebuilt (Hierarchical Collaborative Downscaling)."""
-    # PyTorch asks for it when it first takes memory: large tensors then come in pages of 2 MiB. In pages of 4 KiB,
-    # which Linux clears one by one, that takes up to a quarter of the time (docs/notes/0019).
+    # PyTorch reads it at its first allocation: large tensors then come in pages of 2 MiB. Linux clears pages of
+    # 4 KiB one by one, which takes up to a quarter of the time (docs/notes/0019).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    # In what is kept, pages are cleared once.
+    # Memory that the process keeps is cleared once.
     keep_freed()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hcd.zoo import ModelEntry
 
 
-@click.command("models", short_help="List the models.")
+@click.command("models")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(name: str | None, as_json: bool) -> None:

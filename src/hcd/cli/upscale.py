@@ -11,7 +11,7 @@ import click
 from hcd.cli.options import json_flag, max_pixels_option, memory_option, model_options, out_option, path_argument
 
 
-@click.command("upscale", short_help="Rebuild the large pictures.")
+@click.command("upscale")
 @path_argument("inputs", nargs=-1, required=True)
 @out_option("Output file, or folder for many.")
 @click.option(

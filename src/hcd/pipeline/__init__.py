@@ -1,6 +1,6 @@
-"""The way of one picture: picture → LR picture with its information → file, and back with the model that it names."""
+"""The sender and the receiver: pictures to LR files, and LR files back to pictures."""
 
-from hcd.pipeline.receiver import Receiver, upscale_picture
-from hcd.pipeline.sender import Downscaled, Encoded, downscale_picture, encode_downscaled
+import lazy_loader
 
-__all__ = ["Downscaled", "Encoded", "Receiver", "downscale_picture", "encode_downscaled", "upscale_picture"]
+# The receiver has to do without the sender's method: names are imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -23,7 +23,7 @@ class _Benchmarks(click.Group):
         return command
 
 
-@click.group("bench", cls=_Benchmarks, invoke_without_command=True, short_help="Measure costs on this machine.")
+@click.group("bench", cls=_Benchmarks, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Measure what things cost on this machine, against plain implementations, in one run."""

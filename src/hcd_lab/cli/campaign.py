@@ -10,7 +10,7 @@ import click
 from hcd.cli.options import duration_option
 
 
-@click.command("campaign", short_help="Train on, for a given time.")
+@click.command("campaign")
 @click.option(
     "--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder of pictures; repeatable."
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command("card", short_help="Write a model card.")
+@click.command("card")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.option(
     "--result",

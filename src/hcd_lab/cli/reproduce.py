@@ -10,7 +10,7 @@ import click
 from hcd.cli.options import out_option
 
 
-@click.command("reproduce", short_help="The publication's tables and figures, measured again, on one page.")
+@click.command("reproduce")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

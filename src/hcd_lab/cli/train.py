@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hcd_lab.train import Progress
 
 
-@click.command("train", short_help="Train weights.")
+@click.command("train")
 @click.argument("recipe")
 @click.option(
     "--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder of pictures; repeatable."
