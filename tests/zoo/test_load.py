@@ -116,6 +116,12 @@ class TestShipped:
         )
         assert model.latent == read_metadata(entry.weights_file)["latent"]
 
+    def test_its_repr_says_what_it_is(self):
+        model = hcd.load("irn-x4-small", latent="gaussian:7")
+        described = f"irn-x4-small, scale=4, weights={model.weights_hash[:8]}…, latent=gaussian:7"
+        assert repr(model).splitlines()[1].strip() == described
+        assert repr(hcd.load("bicubic-x2")) == "BicubicRescaler(bicubic-x2, scale=2, latent=zeros)"
+
     def test_a_name_without_weights_says_what_to_do(self, monkeypatch, tmp_path):
         # An empty folder stands for a version that ships nothing.
         monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDER", tmp_path)

@@ -87,6 +87,11 @@ class Rescaler(nn.Module, ABC):
         """As ``_upscale``, for a piece at this place; for rescalers to which the place makes a difference."""
         return self._upscale(lr)
 
+    def extra_repr(self) -> str:
+        """Return name, scale, the beginning of the hash of the weights, and latent, for ``repr``."""
+        weights = f"weights={self.weights_hash[:8]}…, " if self.weights_hash else ""
+        return f"{self.name}, scale={self.scale}, {weights}latent={self.latent}"
+
     def freeze(self) -> Rescaler:
         """Evaluation mode, no gradients for weights; returns itself."""
         self.eval().requires_grad_(False)
