@@ -4,6 +4,7 @@ from hcd.nets.cpu.precision import gradient_precision
 from hcd.nets.grain import GRAIN
 from hcd.nets.hcflow import HCFlow
 from hcd.nets.irn import IRN
+from hcd.nets.light import Light, LightShape
 from hcd.nets.rlfn import RLFN
 
-__all__ = ["GRAIN", "IRN", "RLFN", "HCFlow", "gradient_precision"]
+__all__ = ["GRAIN", "IRN", "RLFN", "HCFlow", "Light", "LightShape", "gradient_precision"]

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from hcd.nets import IRN
+from hcd.nets import IRN, Light
 from hcd.nets.cpu.convolution import fastest_layout
 from hcd.rescaler.base import Rescaler
 from hcd.rescaler.latent import LatentPolicy
@@ -23,7 +23,7 @@ class InvertibleRescaler(Rescaler):
         name, weights_hash: as for :class:`Rescaler`.
     """
 
-    def __init__(self, net: IRN, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
+    def __init__(self, net: IRN | Light, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
         super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, latent=str(latent))
         # Channels-last is the layout that PyTorch's convolutions run fastest in.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

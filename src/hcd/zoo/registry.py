@@ -66,6 +66,10 @@ _ENTRIES = {
         ModelEntry(name="irn-x8", architecture="irn", scale=8),
         ModelEntry(name="irn-x2-small", architecture="irn", scale=2),
         ModelEntry(name="irn-x4-small", architecture="irn", scale=4),
+        ModelEntry(name="light-x2", architecture="light", scale=2),
+        ModelEntry(name="light-x4", architecture="light", scale=4),
+        ModelEntry(name="light-x2-m", architecture="light", scale=2),
+        ModelEntry(name="light-x4-m", architecture="light", scale=4),
         ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4),
         # The LR picture of a GRAIN has 16×16 pixels: these are for faces of 256, 512 and 1024.
         ModelEntry(name="grain-x16", architecture="grain", scale=16),

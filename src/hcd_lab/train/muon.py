@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hcd.nets.cpu.precision import has_bfloat16
 from hcd.nets.dense import DenseBlock
 from hcd.nets.hcflow_layers import ZeroConv
+from hcd.nets.light import Stack
 
 # Coefficients of five odd polynomials of degree five whose composition takes singular values from about 1e-3 to 1 near
 # 1. Source: Cesista, You and Jordan, "Squeezing 1-2% Efficiency Gains Out of Muon", 2025.
@@ -119,6 +120,7 @@ def inner_convolutions(net: nn.Module) -> list[Tensor]:
     hardly matter as in those that do, which costs a trained network more than it learns (``docs/notes/0022``).
     """
     heads = {id(m.last) for m in net.modules() if isinstance(m, DenseBlock) and m.starts_at_zero}
+    heads |= {id(m.convs[-1]) for m in net.modules() if isinstance(m, Stack)}
     return [
         module.weight
         for module in net.modules()

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from hcd.errors import UsageError
 from hcd.nets.hcflow import HCFlow, HCFlowShape
 from hcd.nets.irn import IRN, Coupling
+from hcd.nets.light import Light, LightCoupling, LightShape
 from hcd.ops import quantize
 from hcd.zoo import get_entry, read_checkpoint, read_metadata
-from hcd_lab.train.recipe import HCFlowNetwork, Recipe
+from hcd_lab.train.recipe import HCFlowNetwork, LightNetwork, Recipe
+
+Network = IRN | Light | HCFlow
 
 _DIGITS = 1e-9
 
 
-def build_network(recipe: Recipe) -> IRN | HCFlow:
+def build_network(recipe: Recipe) -> Network:
     """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
 
     Raises:
@@ -36,13 +39,25 @@ def build_network(recipe: Recipe) -> IRN | HCFlow:
                 raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no HCFlow of the same size")
             flow.load_state_dict(dict(smaller))
         return flow
+    if isinstance(recipe.network, LightNetwork):
+        return _light(recipe, recipe.network, smaller)
     net = IRN(recipe.network.blocks)
     if smaller:
         grow(net, smaller)
     return net
 
 
-def initialize_from(net: IRN | HCFlow, hr: Tensor, bicubic: Tensor) -> None:
+def _light(recipe: Recipe, network: LightNetwork, weights: Mapping[str, Tensor]) -> Light:
+    shape = LightShape(blocks=network.blocks, widths=network.widths, convs=network.convs)
+    net = Light(shape)
+    if weights:
+        if Light.shape_of(weights) != shape:
+            raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no light network of the same size")
+        net.load_state_dict(dict(weights))
+    return net
+
+
+def initialize_from(net: Network, hr: Tensor, bicubic: Tensor) -> None:
     """Let layers that begin at the statistics of their data see some, before the network is copied or shared.
 
     Args:
@@ -103,7 +118,7 @@ class RoundTrip(nn.Module):
 
     def __init__(
         self,
-        net: IRN | HCFlow,
+        net: Network,
         latent_std: float = 0.0,
         latent_share: float = 1.0,
         *,
@@ -125,11 +140,11 @@ class RoundTrip(nn.Module):
 
     def _down(self, hr: Tensor, count: int) -> tuple[Tensor, Sequence[Tensor]]:
         """LR, and the latents of the first ``count`` patches."""
-        if isinstance(self.net, IRN):
-            y = self.net(hr)
-            return y[:, :3], [y[:count, 3:]]
-        lr, latents = self.net(hr, latents_of=count)
-        return lr, latents
+        if isinstance(self.net, HCFlow):
+            lr, latents = self.net(hr, latents_of=count)
+            return lr, latents
+        y = self.net(hr)
+        return y[:, :3], [y[:count, 3:]]
 
     def _draw(self, latent: Tensor, count: int) -> Tensor:
         """A latent of ``count`` patches: noise for as many as were looked at, zeros for the others."""
@@ -139,9 +154,9 @@ class RoundTrip(nn.Module):
         return torch.cat([torch.randn_like(latent) * self.latent_std, zeros[len(latent) :]])
 
     def _up(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
-        if isinstance(self.net, IRN):
-            return self.net.inverse(torch.cat([lr, *latents], dim=1))
-        return self.net.inverse(lr, latents or None)
+        if isinstance(self.net, HCFlow):
+            return self.net.inverse(lr, latents or None)
+        return self.net.inverse(torch.cat([lr, *latents], dim=1))
 
 
 def _start(recipe: Recipe) -> Mapping[str, Tensor]:
@@ -158,7 +173,7 @@ def compile_couplings(net: nn.Module) -> None:
     # One entry per level, direction, precision and patch size.
     torch._dynamo.config.recompile_limit = 64
     for module in net.modules():
-        if isinstance(module, Coupling):
+        if isinstance(module, Coupling | LightCoupling):
             module.forward = torch.compile(module.forward, dynamic=False)  # type: ignore[method-assign]
             module.inverse = torch.compile(module.inverse, dynamic=False)  # type: ignore[method-assign]
 

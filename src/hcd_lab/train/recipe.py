@@ -53,6 +53,30 @@ class IRNNetwork:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LightNetwork:
+    """Hyper-parameters of a :class:`hcd.nets.Light`, see :class:`hcd.nets.LightShape`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    family: Literal["light"] = "light"
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...]
+    convs: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.blocks or len(self.blocks) != len(self.widths) or min(*self.blocks, *self.widths) < 1:
+            raise UsageError(
+                f"network: blocks {self.blocks}, widths {self.widths} need at least one coupling and one channel on "
+                "each of the same levels"
+            )
+        if self.convs < 2:
+            raise UsageError(f"network: convs {self.convs} must be at least 2")
+
+    @property
+    def scale(self) -> int:
+        return 1 << len(self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HCFlowNetwork:
     """Steps per level of the main and the conditional flows of an :class:`hcd.nets.HCFlow`."""
 
@@ -120,7 +144,7 @@ class Recipe:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
     name: str
-    network: IRNNetwork | HCFlowNetwork
+    network: IRNNetwork | LightNetwork | HCFlowNetwork
     phases: tuple[Phase, ...]
     steps: int
     start: str = ""
@@ -233,7 +257,7 @@ def parse_recipe(entries: dict[str, Any], *, origin: str) -> Recipe:
         raise UsageError(f"{origin}: {where}: {reason}" if where else f"{origin}: {reason}") from error
 
 
-_FAMILIES = {"irn": "IRNNetwork", "hcflow": "HCFlowNetwork"}
+_FAMILIES = {"irn": "IRNNetwork", "light": "LightNetwork", "hcflow": "HCFlowNetwork"}
 
 
 def _telling(errors: list[Any], entries: dict[str, Any]) -> Any:

@@ -4,10 +4,11 @@ from hcd.zoo.families.base import Family, Layout
 from hcd.zoo.families.grain import GRAINFamily
 from hcd.zoo.families.hcflow import HCFlowFamily
 from hcd.zoo.families.irn import IRNFamily
+from hcd.zoo.families.light import LightFamily
 from hcd.zoo.families.rlfn import RLFNFamily
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (IRNFamily(), HCFlowFamily(), GRAINFamily(), RLFNFamily())
+    family.name: family for family in (IRNFamily(), LightFamily(), HCFlowFamily(), GRAINFamily(), RLFNFamily())
 }
 """Name → family, in the order in which they are tried on a file."""
 

@@ -1,0 +1,172 @@
+"""Light invertible rescaling network: an IRN whose dense blocks are plain stacks of a few narrow convolutions.
+
+A coupling costs a fraction of IRN's. Its stacks have no skips and no concatenations, and one stack gives both scale and
+shift. ``inverse`` needs convolutions, leaky ReLU, exp, tanh, elementwise arithmetic and pixel shuffles alone, which
+every inference runtime has.
+
+Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020 (arXiv 2005.05650), for Haar transforms and couplings.
+Departs: the sub-networks of couplings; levels may have widths of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcd.nets.haar import Haar
+
+SLOPE = 0.2  # of leaky ReLUs
+_GAIN = 0.7  # of first weights, relative to He initialization: couplings in sequence add up
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LightShape:
+    """Hyper-parameters of a :class:`Light` network.
+
+    Attributes:
+        blocks: couplings per level, from HR to LR; its length is log2(scale).
+        widths: channels inside the stacks of each level.
+        convs: convolutions per stack, at least 2.
+    """
+
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...]
+    convs: int = 3
+
+    @property
+    def scale(self) -> int:
+        return 1 << len(self.blocks)
+
+    @property
+    def multiplications(self) -> float:
+        """Multiplications of convolutions per HR pixel, in either direction."""
+        total, channels = 0.0, 3
+        for level, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
+            channels *= 4
+            details = channels - 3
+            inner = 2 * (self.convs - 2) * width * width
+            total += (
+                count * 9 * (details * width + width * 3 + inner + 3 * width + width * 2 * details) / 4 ** (level + 1)
+            )
+        return total
+
+
+@final
+class Stack(nn.Module):
+    """3×3 convolutions ``conv1`` to ``conv<convs>`` with leaky ReLUs between them; the last one starts at zero.
+
+    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, width: int, convs: int) -> None:
+        super().__init__()
+        sizes = [in_channels, *[width] * (convs - 1), out_channels]
+        self._names = tuple(f"conv{i}" for i in range(1, convs + 1))
+        for name, inputs, outputs in zip(self._names, sizes, sizes[1:], strict=False):
+            conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+            nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+            with torch.no_grad():
+                conv.weight.mul_(0.0 if name == self._names[-1] else _GAIN)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.add_module(name, conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *inner, last = self.convs
+        for conv in inner:
+            x = F.leaky_relu(conv(x), SLOPE)
+        result: Tensor = last(x)
+        return result
+
+    @property
+    def convs(self) -> list[nn.Conv2d]:
+        """First to last."""
+        return [getattr(self, name) for name in self._names]
+
+
+@final
+class LightCoupling(nn.Module):
+    """Affine coupling between the LR picture (the first 3 channels) and the details (the others).
+
+    Forward: ``y₁ = x₁ + f(x₂)``, then ``y₂ = x₂ · exp(s(y₁)) + t(y₁)``, where ``g`` gives both ``s``, clamped softly to
+    (−1, 1) by ``tanh(·/2)``, and ``t``.
+    """
+
+    def __init__(self, channels: int, *, width: int, convs: int) -> None:
+        super().__init__()
+        details = channels - 3
+        self.f = Stack(details, 3, width=width, convs=convs)
+        self.g = Stack(3, 2 * details, width=width, convs=convs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1, x2 = x[:, :3], x[:, 3:]
+        y1 = x1 + self.f(x2)
+        log_scale, shift = self._scale_and_shift(y1)
+        return torch.cat([y1, x2 * torch.exp(log_scale) + shift], dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        y1, y2 = y[:, :3], y[:, 3:]
+        log_scale, shift = self._scale_and_shift(y1)
+        x2 = (y2 - shift) * torch.exp(-log_scale)
+        return torch.cat([y1 - self.f(x2), x2], dim=1)
+
+    def _scale_and_shift(self, y1: Tensor) -> tuple[Tensor, Tensor]:
+        scale, shift = self.g(y1).chunk(2, dim=1)
+        return torch.tanh(scale / 2), shift
+
+
+@final
+class Light(nn.Module):
+    """The whole network: a Haar transform and some couplings per halving of the side.
+
+    Args:
+        shape: its hyper-parameters.
+    """
+
+    def __init__(self, shape: LightShape) -> None:
+        super().__init__()
+        self.shape, self.scale = shape, shape.scale
+        operations: list[nn.Module] = []
+        channels = 3
+        for couplings, width in zip(shape.blocks, shape.widths, strict=True):
+            operations.append(Haar(channels))
+            channels *= 4
+            operations.extend(LightCoupling(channels, width=width, convs=shape.convs) for _ in range(couplings))
+        self.operations = nn.ModuleList(operations)
+
+    def forward(self, hr: Tensor) -> Tensor:
+        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3·scale², H/scale, W/scale]``: LR, then latent."""
+        for operation in self.operations:
+            hr = operation(hr)
+        return hr
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """LR and latent ``[N, 3·scale², h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
+        for operation in reversed(self.operations):
+            y = operation.inverse(y)  # type: ignore[operator]
+        return y
+
+    @staticmethod
+    def shape_of(state_dict: Mapping[str, Tensor]) -> LightShape | None:
+        """Read the hyper-parameters from names and shapes of a state_dict; None where it is not a light network's."""
+        levels = _indices(state_dict, r"operations\.(\d{1,4})\.haar_weights")
+        couplings = _indices(state_dict, r"operations\.(\d{1,4})\.f\.conv1\.weight")
+        if not levels or not couplings:
+            return None
+        blocks, widths = [], []
+        for start, end in zip(levels, [*levels[1:], couplings[-1] + 1], strict=True):
+            inside = [i for i in couplings if start < i < end]
+            blocks.append(len(inside))
+            widths.append(len(state_dict[f"operations.{inside[0]}.f.conv1.weight"]) if inside else 1)
+        convs = len(_indices(state_dict, rf"operations\.{couplings[0]}\.f\.conv(\d)\.weight"))
+        return LightShape(blocks=tuple(blocks), widths=tuple(widths), convs=convs)
+
+
+def _indices(state_dict: Mapping[str, Tensor], pattern: str) -> list[int]:
+    return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, state_dict) if match)
