@@ -10,6 +10,7 @@ import torch
 
 import hcd
 from hcd import memory
+from hcd.collab import fit
 from hcd.collab.fit import Solving
 from hcd.errors import ShapeError
 from hcd.rescaler import GrayRescaler
@@ -58,7 +59,9 @@ def small_limit(monkeypatch, model):
     per_pixel = memory._MARGIN * memory.bytes_per_pixel(Solving(), torch.rand(1, 3, 8, 8), model)
     small = per_pixel * (25.1 * 2) ** 2
     monkeypatch.setattr(memory, "_spare", lambda device, limit: small if limit == GIB else limit)
-    for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS", "_HOLES", "_MEASURING"):
+    for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS"):
+        monkeypatch.setattr(fit, share, 0)
+    for share in ("_HOLES", "_MEASURING"):
         monkeypatch.setattr(memory, share, 0)
     monkeypatch.setattr(memory, "bytes_to_prepare", lambda model, gradients: 0)
     # Small square ones, so that a picture this small is cut in both directions.

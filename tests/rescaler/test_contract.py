@@ -39,7 +39,7 @@ class MeanAndRepeat(Rescaler):
     def _downscale(self, hr):
         return torch.nn.functional.avg_pool2d(hr, self.scale)
 
-    def _upscale(self, lr):
+    def _upscale(self, lr, top, left):
         return lr.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 

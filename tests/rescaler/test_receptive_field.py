@@ -27,7 +27,7 @@ class Shifted(Rescaler):
         lr = F.avg_pool2d(hr, self.scale)
         return lr + self.strength * lr.roll(self.shifts[1], dims=3)
 
-    def _upscale(self, lr):
+    def _upscale(self, lr, top, left):
         self.sides.append(lr.shape[-1])
         moved = lr + self.strength * lr.roll(self.shifts[0], dims=2)
         return moved.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
@@ -36,8 +36,8 @@ class Shifted(Rescaler):
 class Mean(Shifted):
     """Adds the mean of the whole picture to every pixel."""
 
-    def _upscale(self, lr):
-        return super()._upscale(lr + lr.mean(dim=(2, 3), keepdim=True))
+    def _upscale(self, lr, top, left):
+        return super()._upscale(lr + lr.mean(dim=(2, 3), keepdim=True), top, left)
 
 
 class Blurred(Shifted):
@@ -47,8 +47,8 @@ class Blurred(Shifted):
         super().__init__()
         self.radius = radius
 
-    def _upscale(self, lr):
-        return super()._upscale(lr + F.avg_pool2d(lr, 2 * self.radius + 1, stride=1, padding=self.radius))
+    def _upscale(self, lr, top, left):
+        return super()._upscale(lr + F.avg_pool2d(lr, 2 * self.radius + 1, stride=1, padding=self.radius), top, left)
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -109,9 +109,12 @@ def test_a_sum_over_tiles_is_that_over_the_whole(model):
         assert hr_hat.shape == original.shape
         return (hr_hat - original).square().sum()
 
-    value, wanted = tiled.sum_over_tiles(error, lr), (model.upscale(lr) - padded).square().sum()
+    value, wanted = tiled.sum_over(error, lr), (model.upscale(lr) - padded).square().sum()
     torch.testing.assert_close(value, wanted, rtol=1e-3, atol=0)
     assert_gradients_agree(torch.autograd.grad(value, lr)[0], torch.autograd.grad(wanted, lr)[0])
+    # The same function on a model that is not cut gets the whole picture as its one tile.
+    assert len(model.tiles(*lr.shape[-2:])) == 1
+    torch.testing.assert_close(model.sum_over(error, lr), wanted, rtol=0, atol=0)
 
 
 def test_without_a_halo_there_are_seams():

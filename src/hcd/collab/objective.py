@@ -57,8 +57,8 @@ class Reconstruction:
         model: the rescaler whose ``upscale`` the receiver runs.
         loss: what is minimized.
         sign: +1 to minimize the loss, −1 to maximize it.
-        on_tile: called for every tile of a tiled model with its number, from 1 on, and the number of all; what it
-            raises ends the evaluation.
+        on_tile: called for every tile of a picture that is cut, with its number from 1 on and the number of tiles;
+            an exception that it raises ends the evaluation.
 
     Source: Xu et al., ICCV 2023 (arXiv 2211.10643), equations 3 and 4.
     """
@@ -137,16 +137,14 @@ class Reconstruction:
         return slice(self.hr.shape[-2]), slice(self.hr.shape[-1])
 
     def _over_picture(self, lr: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """The sum of a function of restored parts and the original's, inside the original's frame."""
-        if not isinstance(self.model, TiledRescaler):
-            return function(self.model.upscale(lr)[(..., *self._frame)], self.hr)
+        """Sum a function of the restored and the original picture over the tiles, without the padding."""
         scale, tiles = self.model.scale, len(self.model.tiles(*lr.shape[-2:]))
         numbers = itertools.count(1)
 
         def of_core(hr_hat: Tensor, tile: Tile) -> Tensor:
-            if self.on_tile is not None:
+            if self.on_tile is not None and tiles > 1:
                 self.on_tile(next(numbers), tiles)
             hr = self.hr[(..., *tile.core(scale))]
             return function(hr_hat[..., : hr.shape[-2], : hr.shape[-1]], hr)
 
-        return self.model.sum_over_tiles(of_core, lr)
+        return self.model.sum_over(of_core, lr)

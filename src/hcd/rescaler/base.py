@@ -1,24 +1,26 @@
-"""The contract that every rescaler keeps: a frozen pair of differentiable maps between HR and LR."""
+"""The `Rescaler` contract: a frozen pair of differentiable maps between HR and LR."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import final
 
 from torch import Tensor, nn
 
 from hcd.errors import ShapeError
 from hcd.ops import pad_to_multiple
+from hcd.tiling import Tile, TileFunction, split
 
 
 class Rescaler(nn.Module, ABC):
     """Downscales HR to LR and upscales LR to HR; both maps are deterministic and differentiable.
 
     Args:
-        name: the name under which ``hcd.load`` finds it again; goes into LR files.
+        name: the model's name for ``hcd.load``, written into LR files.
         scale: HR side / LR side.
         weights_hash: first 16 hexadecimal digits of the SHA-256 of the weights file; empty without weights.
-        latent: latent policy in text; ``zeros`` for rescalers without a latent.
-        hr_size: height and width that every HR picture must have, multiples of the scale; None for any.
+        latent: the latent policy as text; ``zeros`` for rescalers without a latent.
+        hr_size: height and width that every HR picture must have, multiples of the scale; None for any size.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class Rescaler(nn.Module, ABC):
         self.latent = latent
         self.hr_size = hr_size
 
+    @final
     def downscale(self, hr: Tensor) -> Tensor:
-        """LR of a picture. Sides that are not multiples of the scale are first extended by reflection.
+        """Downscale a picture. Sides that are not multiples of the scale are first padded by reflection.
 
         Args:
             hr: float ``[N, 3, H, W]``, RGB in [0, 1], H and W ≥ 1, or exactly ``hr_size``.
@@ -47,7 +50,7 @@ class Rescaler(nn.Module, ABC):
             ``[N, 3, ceil(H/scale), ceil(W/scale)]``, neither rounded nor clamped.
 
         Raises:
-            ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
+            ShapeError: wrong shape, not floating point, or another precision than that of the weights.
         """
         self._check("downscale", hr)
         if self.hr_size is None:
@@ -56,46 +59,68 @@ class Rescaler(nn.Module, ABC):
             self._check_size("downscale", hr, self.hr_size, "resize or crop the picture to that size first")
         return self._downscale(hr)
 
+    @final
     def upscale(self, lr: Tensor, *, top: int = 0, left: int = 0) -> Tensor:
-        """HR rebuilt from LR: ``[N, 3, h, w]`` → ``[N, 3, h·scale, w·scale]``, neither rounded nor clamped.
+        """Restore HR from LR.
 
-        A picture whose sides were extended by ``downscale`` is cropped back by whoever knows its size. A
-        rescaler with an ``hr_size`` takes the LR pictures of that size alone.
+        The padding that ``downscale`` may have added is not removed: only the caller knows the original size.
 
         Args:
-            lr: float ``[N, 3, h, w]``, RGB in [0, 1].
-            top, left: where this piece begins in the whole LR picture, for latents that depend on the position.
+            lr: float ``[N, 3, h, w]``, RGB in [0, 1]; exactly ``hr_size / scale`` if the rescaler has an ``hr_size``.
+            top, left: position of this tile in the whole LR picture; a random latent depends on it.
+
+        Returns:
+            ``[N, 3, h·scale, w·scale]``, neither rounded nor clamped.
 
         Raises:
-            ShapeError: not a floating point tensor of that shape, or not of the precision of the weights.
+            ShapeError: wrong shape, not floating point, or another precision than that of the weights.
         """
         self._check("upscale", lr)
         if self.hr_size is not None:
             height, width = self.hr_size
             needed = (height // self.scale, width // self.scale)
             self._check_size("upscale", lr, needed, "give an LR picture that this model made")
-        return self._upscale_piece(lr, top, left)
+        return self._upscale(lr, top, left)
 
-    @abstractmethod
-    def _downscale(self, hr: Tensor) -> Tensor:
-        """LR of a picture whose sides are multiples of the scale."""
+    def tiles(self, height: int, width: int) -> list[Tile]:
+        """Return the tiles in which an LR picture of this size is computed: one, unless a subclass cuts pictures."""
+        return split(height, width, window=(height, width), halo=0)
 
-    @abstractmethod
-    def _upscale(self, lr: Tensor) -> Tensor: ...
+    def sum_over(self, function: TileFunction, lr: Tensor) -> Tensor:
+        """Sum a scalar function of the restored picture over the tiles.
 
-    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
-        """As ``_upscale``, for a piece at this place; for rescalers to which the place makes a difference."""
-        return self._upscale(lr)
+        Args:
+            function: maps the restored HR core of a tile, and the tile, to a scalar tensor.
+            lr: ``[N, 3, h, w]``.
+
+        Returns:
+            A scalar, differentiable with respect to ``lr``.
+        """
+        (tile,) = self.tiles(*lr.shape[-2:])
+        return function(self.upscale(lr), tile)
+
+    @property
+    def unwrapped(self) -> Rescaler:
+        """The rescaler inside wrappers that share its receptive field; itself if there are none."""
+        return self
+
+    def freeze(self) -> Rescaler:
+        """Switch to evaluation mode and turn off gradients of the weights; return self."""
+        self.eval().requires_grad_(False)
+        return self
 
     def extra_repr(self) -> str:
         """Return name, scale, the beginning of the hash of the weights, and latent, for ``repr``."""
         weights = f"weights={self.weights_hash[:8]}…, " if self.weights_hash else ""
         return f"{self.name}, scale={self.scale}, {weights}latent={self.latent}"
 
-    def freeze(self) -> Rescaler:
-        """Evaluation mode, no gradients for weights; returns itself."""
-        self.eval().requires_grad_(False)
-        return self
+    @abstractmethod
+    def _downscale(self, hr: Tensor) -> Tensor:
+        """Downscale a picture whose sides are multiples of the scale."""
+
+    @abstractmethod
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
+        """Restore HR; ``top`` and ``left`` are the tile's position, which only random latents need."""
 
     def _check_size(self, operation: str, image: Tensor, needed: tuple[int, int], remedy: str) -> None:
         height, width = image.shape[-2:]

@@ -1,4 +1,4 @@
-"""The fixed-kernel rescaler that everything is compared with: bicubic both ways."""
+"""Bicubic interpolation in both directions: the baseline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcd.rescaler.base import Rescaler
 
 @final
 class BicubicRescaler(Rescaler):
-    """MATLAB-style bicubic down, with antialiasing, and up. It has no weights."""
+    """MATLAB-style bicubic: antialiased when downscaling. It has no weights."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(name=f"bicubic-x{scale}", scale=scale)
@@ -21,5 +21,5 @@ class BicubicRescaler(Rescaler):
     def _downscale(self, hr: Tensor) -> Tensor:
         return resize_bicubic(hr, Fraction(1, self.scale))
 
-    def _upscale(self, lr: Tensor) -> Tensor:
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
         return resize_bicubic(lr, self.scale)

@@ -1,4 +1,4 @@
-"""Rescalers of a fixed kernel: bicubic down, and any super-resolution network up."""
+"""Fixed-kernel rescalers: bicubic downscaling, any super-resolution network for upscaling."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SINGLE = (torch.float32, torch.float64)
 
 @dataclass(frozen=True, kw_only=True)
 class SizeRequirement:
-    """Sizes of LR pictures that an upscaler takes.
+    """LR sizes that an upscaler accepts.
 
     Attributes:
         minimum: smallest side, in pixels.
-        multiple_of: what both sides must be multiples of.
+        multiple_of: common divisor of both sides.
         square: whether the sides must be equal.
 
     Raises:
@@ -40,7 +40,7 @@ class SizeRequirement:
             raise UsageError(f"multiple_of {self.multiple_of}: must be 1 or more")
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
-        """The smallest allowed size that a picture fits into.
+        """Return the smallest allowed height and width that hold a picture of this size.
 
         >>> SizeRequirement(minimum=15, multiple_of=8).fit(9, 20)
         (16, 24)
@@ -54,20 +54,19 @@ class SizeRequirement:
 
 @final
 class FixedKernelRescaler(Rescaler):
-    """Downscales with MATLAB-style bicubic, antialiased, as super-resolution networks are trained for; upscales
+    """Downscales with antialiased MATLAB-style bicubic, which super-resolution networks are trained on; upscales
     with such a network.
 
-    An LR picture of a size that the network does not take is extended to the right and below, mirrored on its last
-    pixel as far as it goes, then by the pixel that stands last; what comes of the extension is cut off. That is
-    how spandrel calls networks, too.
+    An LR picture whose size the network does not accept is padded at the right and bottom: by reflection as far as
+    that goes, then by replication. The output is cropped. Spandrel calls networks in the same manner.
 
     Args:
         upscaler: maps ``[N, 3, h, w]`` to ``[N, 3, h·scale, w·scale]``, RGB, differentiable and deterministic.
         scale: HR side / LR side.
-        white: the value that stands for 1 in the pictures of the upscaler, for instance 255.
-        size: the LR sizes that it takes.
-        precisions: the precisions that it runs in; single and double by default.
-        call: how it is run, ``call(upscaler, lr)``; default: ``upscaler(lr)``.
+        white: the upscaler's value for white, for instance 255.
+        size: the LR sizes that the upscaler accepts.
+        precisions: the precisions that the upscaler runs in; single and double by default.
+        call: runs the upscaler as ``call(upscaler, lr)``; default: ``upscaler(lr)``.
         name, weights_hash: as for :class:`Rescaler`.
     """
 
@@ -93,7 +92,7 @@ class FixedKernelRescaler(Rescaler):
     def _downscale(self, hr: Tensor) -> Tensor:
         return resize_bicubic(hr, Fraction(1, self.scale))
 
-    def _upscale(self, lr: Tensor) -> Tensor:
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
         if lr.dtype not in self._precisions:
             raise ShapeError(
                 f"upscale: got {lr.dtype}, '{self.name}' runs in {', '.join(map(str, self._precisions))}; "

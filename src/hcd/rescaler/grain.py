@@ -1,4 +1,4 @@
-"""Extreme rescaling of faces: a picture of one fixed size, 16×16 pixels, and back."""
+"""Extreme rescaling of faces: GRAIN, from one fixed HR size to 16×16 pixels and back."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hcd.rescaler.base import Rescaler
 class GrainRescaler(Rescaler):
     """Downscales with GRAIN's encoder, upscales with its decoder, codes, generator and fusion.
 
-    Pictures are in [0, 1], as for every rescaler; the network's [−1, 1] stays inside.
+    Pictures are in [0, 1], as for every rescaler; only the network itself works in [−1, 1].
 
     Args:
-        net: the network; its size is the only one that pictures may have.
+        net: the network; pictures must have its size.
         name, weights_hash: as for :class:`Rescaler`.
     """
 
@@ -26,21 +26,21 @@ class GrainRescaler(Rescaler):
         size = net.config.size
         super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, hr_size=(size, size))
         self.net = net
-        # Channels-last is the layout that convolutions run fastest in; the generator's weights have five dimensions.
+        # Convolutions run fastest in channels-last; the generator's weights have five dimensions and stay as they are.
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _downscale(self, hr: Tensor) -> Tensor:
-        return _outside(self.net.downscale(_inside(hr)))
+        return _from_net_range(self.net.downscale(_to_net_range(hr)))
 
-    def _upscale(self, lr: Tensor) -> Tensor:
-        return _outside(self.net.upscale(_inside(lr)))
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
+        return _from_net_range(self.net.upscale(_to_net_range(lr)))
 
 
-def _inside(image: Tensor) -> Tensor:
+def _to_net_range(image: Tensor) -> Tensor:
     return (2 * image - 1).contiguous(memory_format=torch.channels_last)
 
 
-def _outside(image: Tensor) -> Tensor:
+def _from_net_range(image: Tensor) -> Tensor:
     return (image + 1) / 2

@@ -1,4 +1,4 @@
-"""Gray pictures on a rescaler for color: the receiver keeps luma alone, so luma is what is solved for."""
+"""Gray pictures on a color rescaler: restore luma only, since that is all a gray file keeps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @final
 class GrayRescaler(Rescaler):
-    """Downscales as the wrapped rescaler does; what it upscales is reduced to luma, in three equal channels.
+    """Downscales as the wrapped rescaler does; reduces the upscaled picture to luma in three equal channels.
 
     Args:
-        inner: the rescaler; name, scale, weights, latent and size are its own.
+        inner: the rescaler, which name, scale, weights, latent and size are taken from.
 
     Source: luma of ITU-R BT.601, full range.
     """
@@ -31,13 +31,14 @@ class GrayRescaler(Rescaler):
         )
         self.inner = inner
 
+    @property
+    def unwrapped(self) -> Rescaler:
+        return self.inner.unwrapped
+
     def _downscale(self, hr: Tensor) -> Tensor:
         return self.inner.downscale(hr)
 
-    def _upscale(self, lr: Tensor) -> Tensor:
-        return self._upscale_piece(lr, 0, 0)
-
-    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
         red, green, blue = self.inner.upscale(lr, top=top, left=left).unbind(1)
         luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
         return luma.unsqueeze(1).expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""The rescaler made of HCFlow: LR from its main flow, details as its conditional flows predict or draw them."""
+"""HCFlow as a rescaler: LR from its main flow, details predicted or sampled by its conditional flows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcd.ops import gaussian_field
 from hcd.rescaler.base import Rescaler
 from hcd.rescaler.latent import LatentPolicy
 
-# 2**32 divided by the golden ratio: far from every small seed, and so are its multiples.
+# 2**32 divided by the golden ratio: its multiples are far from every small seed.
 _SEED_STRIDE = 0x9E3779B9
 
 
@@ -21,13 +21,13 @@ _SEED_STRIDE = 0x9E3779B9
 class HCFlowRescaler(Rescaler):
     """Downscales with the main flow alone, upscales with the inverse of the whole network.
 
-    The latent is unit Gaussian given the LR picture: ``zeros`` puts the details at the means that the network
-    predicts, ``gaussian:SEED`` draws them at temperature 1. Level i of the network, from 0 on, draws from the noise
-    of seed ``(SEED + i · 0x9E3779B9) mod 2**32``.
+    Given the LR picture, the latent is unit Gaussian: ``zeros`` sets the details to the predicted means,
+    ``gaussian:SEED`` samples them at temperature 1. Level i of the network, counted from 0, takes its noise from
+    seed ``(SEED + i · 0x9E3779B9) mod 2**32``.
 
     Args:
         net: the network.
-        latent: what the inverse pass puts in place of the details.
+        latent: the policy for the latent of the inverse pass.
         name, weights_hash: as for :class:`Rescaler`.
 
     Departs: the official network clamps LR and HR to [0, 1]; here neither is clamped, as everywhere.
@@ -35,7 +35,7 @@ class HCFlowRescaler(Rescaler):
 
     def __init__(self, net: HCFlow, *, latent: LatentPolicy, name: str, weights_hash: str = "") -> None:
         super().__init__(name=name, scale=net.scale, weights_hash=weights_hash, latent=str(latent))
-        # Channels-last is the layout that CPU and GPU convolutions run fastest in.
+        # Convolutions run fastest in channels-last.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._policy = latent
 
@@ -43,10 +43,7 @@ class HCFlowRescaler(Rescaler):
         lr: Tensor = self.net.downscale(hr.contiguous(memory_format=torch.channels_last))
         return lr
 
-    def _upscale(self, lr: Tensor) -> Tensor:
-        return self._upscale_piece(lr, 0, 0)
-
-    def _upscale_piece(self, lr: Tensor, top: int, left: int) -> Tensor:
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
         hr: Tensor = self.net.inverse(lr.contiguous(memory_format=torch.channels_last), self._latents(lr, top, left))
         return hr
 
@@ -62,7 +59,9 @@ class HCFlowRescaler(Rescaler):
 def _noise(
     seed: int, channels: tuple[int, ...], place: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """Per level, the same for every evaluation of a picture; made outside of inference mode for later gradients."""
+    """Return the noise of each level. Cached, since every evaluation of a picture needs the same; made outside of
+    inference mode, since gradients may need it.
+    """
     fields = []
     with torch.inference_mode(False):
         for level, count in enumerate(channels):

@@ -1,4 +1,4 @@
-"""Latent policies: what an inverse pass puts where the forward pass left its details."""
+"""Latent policies: zeros or seeded noise for the latent of an inverse pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LatentPolicy:
         """Read ``zeros`` or ``gaussian:SEED``.
 
         Raises:
-            UsageError: another text.
+            UsageError: neither of these.
 
         >>> str(LatentPolicy.parse("gaussian:7"))
         'gaussian:7'
@@ -44,9 +44,15 @@ class LatentPolicy:
         return "zeros" if self.seed is None else f"gaussian:{self.seed}"
 
     def latent(self, like: Tensor, channels: int, *, top: int = 0, left: int = 0) -> Tensor:
-        """``[N, channels, h, w]`` on the device of ``like`` ``[N, _, h, w]``, the same for each of the N.
+        """Make the latent of an LR picture or of one of its tiles.
 
-        ``top`` and ``left`` say where ``like`` begins in the whole picture.
+        Args:
+            like: the tile, ``[N, _, h, w]``; gives size, device and type.
+            channels: channels of the latent.
+            top, left: position of the tile in the whole picture.
+
+        Returns:
+            ``[N, channels, h, w]``, the same for each of the N.
         """
         count, _, height, width = like.shape
         if self.seed is None:
@@ -59,6 +65,8 @@ class LatentPolicy:
 def _noise(
     seed: int, channels: int, height: int, width: int, top: int, left: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """The same for every evaluation of a picture; made outside of inference mode, since gradients may need it."""
+    """Return the noise. Cached, since every evaluation of a picture needs the same; made outside of inference mode,
+    since gradients may need it.
+    """
     with torch.inference_mode(False):
         return gaussian_field(seed, channels, height, width, top=top, left=left).to(device=device, dtype=dtype)

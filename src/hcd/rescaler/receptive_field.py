@@ -1,4 +1,4 @@
-"""How far a rescaler looks: the halo that its tiles need, measured."""
+"""Measure the receptive field of a rescaler: the halo that its tiles need."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ import torch
 from torch import Tensor
 
 from hcd.rescaler.base import Rescaler
-from hcd.rescaler.gray import GrayRescaler
 
-# LR pixels a side of the measured piece, of which the middle one is asked.
+# Side of the measured piece in LR pixels; gradients are taken at its middle.
 SMALLEST_PIECE, LARGEST_PIECE = 24, 48
-# What lies outside the halo may change a pixel by this share of its own range: a quarter of a gray level.
+# Pixels outside the halo may change a pixel by at most a quarter of a gray level.
 _TOLERANCE = 0.25 / 255
+# Measuring costs as much as several evaluations of a picture, so that each model is measured once.
 _KNOWN: weakref.WeakKeyDictionary[Rescaler, int] = weakref.WeakKeyDictionary()
 
 
 def receptive_field_of(model: Rescaler, *, side: int = LARGEST_PIECE) -> int:
-    """The halo in LR pixels beyond which nothing changes a pixel by more than a quarter of a gray level.
+    """Return the halo in LR pixels beyond which no pixel changes another by more than a quarter of a gray level.
 
-    Measured where it counts, on the gradients of the middle of a piece of noise, once per model: of one restored
-    block of ``scale`` × ``scale`` pixels with respect to LR, and of one LR pixel with respect to HR. A halo is wide
-    enough when the absolute gradients outside it sum to less than a quarter of a gray level over the pixel's
-    range, since no pixel there can differ by more than that range.
+    This is the effective receptive field, measured once per model by gradients at the middle of a piece of noise: of
+    one restored block of ``scale`` × ``scale`` pixels with respect to LR, and of one LR pixel with respect to HR. A
+    halo suffices if the absolute gradients outside it sum to at most a quarter of a gray level: values in [0, 1]
+    differ by at most 1.
 
     Args:
         model: a rescaler without a fixed size.
-        side: LR pixels of the piece to begin with, from 24 to 48. A smaller piece takes less memory; where three
-            times the halo do not fit into it, it grows.
+        side: side of the first piece in LR pixels, from 24 to 48. A smaller piece takes less memory; it grows
+            until it holds three times the halo.
 
     Returns:
-        At most half the side of the largest piece, 24, for models that look at the whole picture.
+        At most 24, half the side of the largest piece, also for models that see the whole picture.
     """
-    # Luma weighs the channels that the wrapped rescaler has been measured on.
-    inner = model.inner if isinstance(model, GrayRescaler) else model
+    inner = model.unwrapped
     if inner not in _KNOWN:
         radius = _radius_on(inner, side)
         while side < min(3 * radius, LARGEST_PIECE):
@@ -52,7 +51,7 @@ def _up(model: Rescaler, side: int) -> int:
     lr = _noise(model, side)
     with torch.enable_grad():
         block = _middle(model.upscale(lr), side // 2 * model.scale, model.scale)
-        # A random sign per pixel stands for any of them: their gradients cannot cancel each other systematically.
+        # Random signs keep the gradients of the block's pixels from canceling each other systematically.
         signs = _noise(model, model.scale).detach().sub(0.5).sign()
         (gradient,) = torch.autograd.grad((block * signs).mean(), lr)
     return _radius(gradient.abs().sum(dim=(0, 1)))
@@ -67,7 +66,7 @@ def _down(model: Rescaler, side: int) -> int:
 
 
 def _radius(mass: Tensor) -> int:
-    """The smallest distance from the middle beyond which less than the tolerance is left."""
+    """Return the smallest distance from the middle beyond which the gradients sum to less than the tolerance."""
     side = len(mass)
     offsets = (torch.arange(side, device=mass.device) - side // 2).abs()
     distance = torch.maximum(offsets[:, None], offsets[None, :])

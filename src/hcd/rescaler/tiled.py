@@ -1,4 +1,4 @@
-"""Any rescaler of any size, tile by tile: what it computes stays, what it takes of memory follows the tile."""
+"""Run any rescaler tile by tile: same results, but memory follows the tile size instead of the picture size."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from hcd.tiling import Tile, TileFunction, map_tiles, split, sum_tiles
 
 @final
 class TiledRescaler(Rescaler):
-    """Runs the wrapped rescaler on windows of a picture; both maps and their gradients agree with it.
+    """Runs the wrapped rescaler on windows of a picture.
 
-    How closely they agree is decided by the halo: see :func:`hcd.rescaler.receptive_field.receptive_field_of`.
+    Results and gradients agree with the wrapped rescaler as closely as the halo covers its receptive field; see
+    :func:`hcd.rescaler.receptive_field.receptive_field_of`.
 
     Args:
-        inner: a rescaler without a fixed size; name, scale, weights and latent are its own.
-        window: largest side of a window in LR pixels, or height and width, above ``2 · halo``.
-        halo: LR pixels around a tile that are computed and not kept.
-        before_tile: called before every tile is computed, in either direction.
+        inner: a rescaler without a fixed size, which name, scale, weights and latent are taken from.
+        window: largest side of a window in LR pixels, or height and width; above ``2 · halo``.
+        halo: LR pixels around a tile that are computed and discarded.
+        before_tile: called before every tile, in both directions.
 
     Raises:
         UsageError: the window leaves no core, or the rescaler has a fixed size.
@@ -46,36 +47,34 @@ class TiledRescaler(Rescaler):
         self._before_tile = before_tile
 
     def tiles(self, height: int, width: int) -> list[Tile]:
-        """The tiles of an LR picture of this size."""
         return split(height, width, window=self.window, halo=self.halo)
 
-    def sum_over_tiles(self, function: TileFunction, lr: Tensor) -> Tensor:
-        """The sum of a scalar function of restored HR cores.
-
-        Value and gradient come in one pass over the tiles, twice as fast as through ``upscale``.
-
-        Args:
-            function: restored HR of a tile's core, and the tile → scalar tensor.
-            lr: ``[N, 3, h, w]``.
-        """
-
+    def sum_over(self, function: TileFunction, lr: Tensor) -> Tensor:
+        # Value and gradient come in one pass over the tiles; through `upscale`, each tile would be computed twice.
         def of_window(piece: Tensor, tile: Tile) -> Tensor:
-            hr_hat = self._restore(piece, tile)
+            hr_hat = self._upscale_window(piece, tile)
             return function(hr_hat[(..., *tile.core_in_window(self.scale))], tile)
 
         return sum_tiles(of_window, lr, self.tiles(*lr.shape[-2:]))
 
+    @property
+    def unwrapped(self) -> Rescaler:
+        return self.inner.unwrapped
+
     def _downscale(self, hr: Tensor) -> Tensor:
         height, width = (side // self.scale for side in hr.shape[-2:])
-        return map_tiles(self._reduce, hr, self.tiles(height, width), scale_in=self.scale)
+        return map_tiles(self._downscale_window, hr, self.tiles(height, width), scale_in=self.scale)
 
-    def _upscale(self, lr: Tensor) -> Tensor:
-        return map_tiles(self._restore, lr, self.tiles(*lr.shape[-2:]), scale_out=self.scale)
+    def _upscale(self, lr: Tensor, top: int, left: int) -> Tensor:
+        def of_window(piece: Tensor, tile: Tile) -> Tensor:
+            return self._upscale_window(piece, tile, top, left)
 
-    def _reduce(self, piece: Tensor, tile: Tile) -> Tensor:
+        return map_tiles(of_window, lr, self.tiles(*lr.shape[-2:]), scale_out=self.scale)
+
+    def _downscale_window(self, piece: Tensor, tile: Tile) -> Tensor:
         self._before_tile()
         return self.inner.downscale(piece)
 
-    def _restore(self, piece: Tensor, tile: Tile) -> Tensor:
+    def _upscale_window(self, piece: Tensor, tile: Tile, top: int = 0, left: int = 0) -> Tensor:
         self._before_tile()
-        return self.inner.upscale(piece, top=tile.window_top, left=tile.window_left)
+        return self.inner.upscale(piece, top=top + tile.window_top, left=left + tile.window_left)

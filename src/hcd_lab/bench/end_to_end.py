@@ -18,7 +18,7 @@ from hcd.image import Picture, decode_lr, encode_lr
 from hcd.metrics import psnr
 from hcd.ops import pad_to_multiple, quantize
 from hcd.pipeline import Downscaled, downscale_picture, upscale_picture
-from hcd.rescaler import Rescaler, TiledRescaler
+from hcd.rescaler import Rescaler
 from hcd_lab.bench import machine
 from hcd_lab.bench.benchmark_model import build_subject, check_blocks, describe_machine, in_fresh_process
 from hcd_lab.bench.pictures import mirrored_photographs
@@ -262,8 +262,6 @@ def _cut(settings: EndToEndBenchmark, preset: str, hr: Tensor, model: Rescaler) 
     steps = get_settings(preset, **settings.overrides)
     hr = hr.to(settings.device)
     fitted = fit_solving(hr, model, steps_hr=steps.steps_hr, steps_lr=steps.steps_lr, memory=settings.memory)
-    if not isinstance(fitted, TiledRescaler):
-        return 1, 1.0
     height, width = (-(-side // model.scale) for side in hr.shape[-2:])
     tiles = fitted.tiles(height, width)
     windows = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]

@@ -43,7 +43,11 @@ def receiver():
 class TestReceiver:
     def test_upscales_both_in_turn_each_first_every_other_time(self, receiver, monkeypatch):
         seen = []
-        monkeypatch.setattr(BicubicRescaler, "_upscale", lambda self, lr: seen.append(round(float(lr.mean()) * 255)))
+
+        def upscale(self, lr, top, left):
+            seen.append(round(float(lr.mean()) * 255))
+
+        monkeypatch.setattr(BicubicRescaler, "_upscale", upscale)
         found = receiver.run()
         assert seen == [10, 20, 20, 10, 10, 20, 20, 10, 10, 20]
         assert all(len(values) == 4 for values in found.values())
@@ -51,7 +55,7 @@ class TestReceiver:
     def test_seconds_go_to_the_picture_that_took_them(self, receiver, monkeypatch):
         now = [0.0]
 
-        def upscale(self, lr):
+        def upscale(self, lr, top, left):
             now[0] += 3.0 if float(lr.mean()) * 255 > 15 else 2.0
 
         monkeypatch.setattr(BicubicRescaler, "_upscale", upscale)
