@@ -33,15 +33,15 @@ fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SE
 	$(BIN)/python -m tests.fuzz.guided
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) hcd-demo build src/*.egg-info
+	rm -rf $(VENV) hcd-demo build weights/build src/*.egg-info weights/src/*.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[demo]'
+$(VENV)/demo.stamp: pyproject.toml weights/pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[demo,weights]' --editable ./weights
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[dev]'
+$(VENV)/dev.stamp: pyproject.toml weights/pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[dev]' --editable ./weights
 	@touch $@ $(VENV)/demo.stamp

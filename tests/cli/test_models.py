@@ -52,9 +52,15 @@ def test_models_of_other_packages_are_listed_without_their_code(hcd, tmp_path, m
 
 
 def test_card_is_printed(hcd, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDERS", (tmp_path,))
     (tmp_path / "irn-x4-small.md").write_text("# irn-x4-small\n\nA card – with ×4.\n", "utf-8")
     assert hcd("models", "irn-x4-small").stdout == "# irn-x4-small\n\nA card – with ×4.\n"
+
+
+def test_weights_that_are_not_installed(hcd, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDERS", (tmp_path,))
+    assert "pip install 'hcd[weights]'" in hcd("models").stdout
+    assert_one_line(hcd("models", "irn-x4"), 2, "irn-x4: its weights are in the package hcd-weights")
 
 
 def test_model_without_a_card(hcd):

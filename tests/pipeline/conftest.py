@@ -23,20 +23,14 @@ def weights(tmp_path, tiny_irn):
     return save
 
 
-def _forget():
-    registry.shipped_hash.cache_clear()
-
-
 @pytest.fixture
 def shipped(tmp_path, monkeypatch, weights):
     """A tiny IRN that ships, for this test, as ``irn-x2``: its weights file."""
     folder = tmp_path / "shipped"
     folder.mkdir()
     path = weights(2).rename(folder / "irn-x2.safetensors")
-    monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", folder)
-    _forget()
-    yield path
-    _forget()
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDERS", (folder,))
+    return path
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import hcd
 from hcd.errors import ModelError, UsageError, WeightsError
 from hcd.nets import IRN
 from hcd.ops import gaussian_field
-from hcd.zoo import get_entry, model_entries, read_metadata, shipped_hash
+from hcd.zoo import get_entry, model_entries, read_metadata, registry, shipped_hash
 from tests import golden as gold
 from tests.conftest import make_tiny_irn
 
@@ -124,10 +125,23 @@ class TestShipped:
 
     def test_a_name_without_weights_says_what_to_do(self, monkeypatch, tmp_path):
         # An empty folder stands for a version that ships nothing.
-        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDER", tmp_path)
-        for name in ("irn-x2", "irn-x4-small", "irn-x8"):
-            with pytest.raises(ModelError, match=r"irn-x.*no weights ship.*--weights FILE"):
-                hcd.load(name)
+        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDERS", (tmp_path,))
+        with pytest.raises(ModelError, match=r"irn-x4-small.*no weights ship.*--weights FILE"):
+            hcd.load("irn-x4-small")
+
+    @pytest.mark.parametrize("name", ["irn-x2", "irn-x4", "irn-x8", "irn-x2-small", "hcflow-x4"])
+    def test_weights_of_a_package_that_is_not_installed(self, monkeypatch, tmp_path, name):
+        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDERS", (tmp_path,))
+        remedy = "its weights are in the package hcd-weights, which is not installed; pip install 'hcd[weights]'"
+        with pytest.raises(ModelError, match=re.escape(f"{name}: {remedy}")):
+            hcd.load(name)
+
+    def test_what_the_core_ships_is_not_missed(self, monkeypatch):
+        core = registry._WEIGHTS_FOLDERS[:1]
+        monkeypatch.setattr("hcd.zoo.registry._WEIGHTS_FOLDERS", core)
+        for entry in model_entries():
+            assert (entry.weights_file is None) == (entry.name not in SHIPPED or entry.apart)
+            assert (entry.missing is not None) == entry.apart
 
 
 class TestArguments:

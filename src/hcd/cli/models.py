@@ -51,6 +51,8 @@ def _state(entry: ModelEntry) -> str:
             f"{place} {means['plain']['psnr_y']:.2f}" for place, means in entry.figures.items() if "plain" in means
         ]
         return ", ".join([state, *([f"plain PSNR-Y (dB): {', '.join(plain)}"] if plain else [])])
+    if entry.missing:
+        return entry.missing
     return f"needs --weights; official ones: {entry.family.source}"
 
 
@@ -60,5 +62,5 @@ def _card(name: str) -> str:
 
     entry = get_entry(name)
     if entry.card is None:
-        raise ModelError(f"{name}: has no card, since no weights ship under this name")
+        raise ModelError(f"{name}: {entry.missing or 'has no card, since no weights ship under this name'}")
     return entry.card.read_text("utf-8").rstrip()

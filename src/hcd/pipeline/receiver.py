@@ -177,6 +177,8 @@ def _registered(path: Path, info: LRInfo, given: Path | None) -> tuple[str, Path
                 f"weights file of that hash with --model {SPANDREL}FILE or --weights FILE"
             ) from error
         return f"{SPANDREL}{given}", None
+    if given is None and info.weights and entry.missing:
+        raise ModelError(f"{path}: made by model '{entry.name}'; {entry.missing}")
     missing = entry.family is not None and not info.weights
     if given is None and (missing or shipped_hash(entry.name) != info.weights):
         raise ModelError(_other_weights(path, info))

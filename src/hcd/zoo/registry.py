@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,17 @@ from hcd.zoo.grain_files import hash_grain_folder
 from hcd.zoo.plugins import is_plugin, load_plugin, plugins
 from hcd.zoo.upscalers import SPANDREL, load_upscaler
 
-_WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+# The distribution of weights that are too large for this one: its name, its package and the extra that installs it.
+_WEIGHTS_PACKAGE = "hcd-weights"
+
+
+def _weights_folders() -> tuple[Path, ...]:
+    spec = importlib.util.find_spec(_WEIGHTS_PACKAGE.replace("-", "_"))
+    large = [] if spec is None else spec.submodule_search_locations or []
+    return (Path(__file__).parent / "weights", *map(Path, large))
+
+
+_WEIGHTS_FOLDERS = _weights_folders()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +39,13 @@ class ModelEntry:
         name: what ``load`` takes.
         architecture: a name of ``FAMILIES``, or ``bicubic``.
         scale: HR side / LR side.
+        apart: its weights ship in a package of their own, ``hcd-weights``.
     """
 
     name: str
     architecture: str
     scale: int
+    apart: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -42,35 +55,44 @@ class ModelEntry:
     @property
     def weights_file(self) -> Path | None:
         """The shipped weights of this very name, if there are any."""
-        path = _WEIGHTS_FOLDER / f"{self.name}.safetensors"
-        return path if path.is_file() else None
+        return self._shipped_file("safetensors")
 
     @property
     def card(self) -> Path | None:
         """The model card of the shipped weights, if there are any."""
-        path = _WEIGHTS_FOLDER / f"{self.name}.md"
-        return path if path.is_file() else None
+        return self._shipped_file("md")
 
     @property
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
         """Measured means of the shipped weights: set → preset → what ``hcd evaluate`` reports; empty for none."""
-        path = _WEIGHTS_FOLDER / f"{self.name}.figures.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        path = self._shipped_file("figures.json")
+        return {} if path is None else json.loads(path.read_text("utf-8"))
+
+    @property
+    def missing(self) -> str | None:
+        """What to install where its weights ship apart and are not here; None where nothing is missing."""
+        if not self.apart or self.weights_file is not None:
+            return None
+        return f"its weights are in the package {_WEIGHTS_PACKAGE}, which is not installed; pip install 'hcd[weights]'"
+
+    def _shipped_file(self, suffix: str) -> Path | None:
+        candidates = (folder / f"{self.name}.{suffix}" for folder in _WEIGHTS_FOLDERS)
+        return next(filter(Path.is_file, candidates), None)
 
 
 _ENTRIES = {
     entry.name: entry
     for entry in (
-        ModelEntry(name="irn-x2", architecture="irn", scale=2),
-        ModelEntry(name="irn-x4", architecture="irn", scale=4),
-        ModelEntry(name="irn-x8", architecture="irn", scale=8),
-        ModelEntry(name="irn-x2-small", architecture="irn", scale=2),
+        ModelEntry(name="irn-x2", architecture="irn", scale=2, apart=True),
+        ModelEntry(name="irn-x4", architecture="irn", scale=4, apart=True),
+        ModelEntry(name="irn-x8", architecture="irn", scale=8, apart=True),
+        ModelEntry(name="irn-x2-small", architecture="irn", scale=2, apart=True),
         ModelEntry(name="irn-x4-small", architecture="irn", scale=4),
         ModelEntry(name="light-x2", architecture="light", scale=2),
         ModelEntry(name="light-x4", architecture="light", scale=4),
         ModelEntry(name="light-x2-m", architecture="light", scale=2),
         ModelEntry(name="light-x4-m", architecture="light", scale=4),
-        ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4),
+        ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4, apart=True),
         # The LR picture of a GRAIN has 16×16 pixels: these are for faces of 256, 512 and 1024.
         ModelEntry(name="grain-x16", architecture="grain", scale=16),
         ModelEntry(name="grain-x32", architecture="grain", scale=32),
@@ -128,7 +150,8 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
         device: where the weights go, as PyTorch names it, or ``auto``.
 
     Raises:
-        ModelError: unknown name, no weights ship for it and none were given, or a package fails to provide it.
+        ModelError: unknown name, weights that ship in a package which is not installed, no weights ship at all and none
+            were given, or a package fails to provide it.
         WeightsError: the file cannot be read or does not fit the model.
         UsageError: unknown latent policy, weights or a latent for a model that has none, or no such device.
         MissingDependencyError: the name needs an extra that is not installed.
@@ -168,11 +191,13 @@ def hash_weights(path: Path) -> str:
     return hash_grain_folder(path) if path.is_dir() else hash_file(path)
 
 
-@functools.cache
 def shipped_hash(name: str) -> str:
     """Hash of the shipped weights that carry exactly this name; empty where there are none."""
     path = get_entry(name).weights_file
-    return "" if path is None else hash_file(path)
+    return "" if path is None else _hash_once(path)
+
+
+_hash_once = functools.cache(hash_file)
 
 
 def _load_complete(name: str, weights: str | Path | None, latent: str | None) -> Rescaler:
@@ -186,6 +211,8 @@ def _load_complete(name: str, weights: str | Path | None, latent: str | None) ->
 
 
 def _shipped(entry: ModelEntry, family: Family) -> Path:
+    if entry.missing:
+        raise ModelError(f"{entry.name}: {entry.missing}")
     if entry.weights_file is None:
         raise ModelError(
             f"{entry.name}: no weights ship with this version; give {family.weights} (hcd.load(..., weights=FILE), "

@@ -30,7 +30,7 @@ def shipped(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     (tmp_path / "recipes" / "irn-x2.toml").write_text("published_pixels = 1_000_000\n" + TINY_TOML, "utf-8")
     monkeypatch.setattr(recipes, "_SHIPPED", tmp_path / "recipes")
-    monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDERS", (tmp_path / "weights",))
     return tmp_path / "weights"
 
 

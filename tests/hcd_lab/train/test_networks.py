@@ -40,7 +40,7 @@ def pixels(side=16, seed=0):
 @pytest.fixture
 def weights_folder(tmp_path, monkeypatch):
     """An empty folder in place of the shipped weights."""
-    monkeypatch.setattr(registry, "_WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "_WEIGHTS_FOLDERS", (tmp_path,))
     return tmp_path
 
 
