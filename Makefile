@@ -3,25 +3,42 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_FLAGS = --numprocesses 2 --dist worksteal
+PYTEST = $(BIN)/python -m pytest $(PYTEST_FLAGS)
+PYTHON_FOLDERS = src tests benchmarks weights
+# What a processor or a PyTorch may compute differently.
+NUMERICAL = tests/ops tests/nets tests/solver tests/rescaler tests/collab tests/test_metrics.py tests/test_tiling.py
+TORCH ?= 2.9.0
+OTHER = .venv-torch-$(TORCH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check numerics test-torch bench fuzz clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo.stamp ## downscale, rebuild and compare a photograph; writes hcd-demo/index.html
 	$(BIN)/hcd demo --out hcd-demo
 
-test: $(VENV)/dev.stamp ## the tests, with coverage of the package
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered
+test: $(VENV)/dev.stamp ## the fast tests: all but those marked slow
+	$(PYTEST) -m "not slow"
 
-check: $(VENV)/dev.stamp ## formatting, lint, types, imports and tests
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+check: $(VENV)/dev.stamp ## format, lint, types, imports and all tests, with coverage of the package
+	$(BIN)/ruff format --check $(PYTHON_FOLDERS)
+	$(BIN)/ruff check $(PYTHON_FOLDERS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
+numerics: $(VENV)/dev.stamp ## the numerical tests once more, on AVX2 alone
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERICAL)
+
+test-torch: constraints.txt pyproject.toml ## the numerical tests on another PyTorch: make test-torch TORCH=2.9.0
+	$(PYTHON) -m venv $(OTHER)
+	grep -viE '^(torch|torchvision|triton|setuptools)==' constraints.txt > $(OTHER)/constraints.txt
+	$(OTHER)/bin/python -m pip install --disable-pip-version-check --constraint $(OTHER)/constraints.txt \
+		--editable '.[dev]' --editable ./weights torch==$(TORCH)
+	$(OTHER)/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow" $(NUMERICAL) tests/zoo tests/pipeline
 
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, one gradient evaluation, whole pictures
 	$(BIN)/hcd bench solver
@@ -33,7 +50,7 @@ fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SE
 	$(BIN)/python -m tests.fuzz.guided
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) hcd-demo build weights/build src/*.egg-info weights/src/*.egg-info
+	rm -rf $(VENV) .venv-torch-* hcd-demo build weights/build src/*.egg-info weights/src/*.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
