@@ -117,6 +117,11 @@ class TestShipped:
         )
         assert model.latent == read_metadata(entry.weights_file)["latent"]
 
+    def test_loading_draws_no_random_numbers(self):
+        before = torch.random.get_rng_state()
+        hcd.load("irn-x4-small")
+        assert torch.equal(torch.random.get_rng_state(), before)
+
     def test_its_repr_says_what_it_is(self):
         model = hcd.load("irn-x4-small", latent="gaussian:7")
         described = f"irn-x4-small, scale=4, weights={model.weights_hash[:8]}…, latent=gaussian:7"

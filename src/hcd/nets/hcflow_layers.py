@@ -66,7 +66,8 @@ class InvertibleConv(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels))
-        nn.init.orthogonal_(self.weight)
+        if not self.weight.is_meta:  # where shapes are all that counts
+            nn.init.orthogonal_(self.weight)
         self._inverse: Tensor | None = None
         self._inverse_of: tuple[Any, ...] = ()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hcd.errors import UsageError, WeightsError
 from hcd.files import write_atomically
@@ -117,7 +118,7 @@ class Family(ABC):
         """
         # On a device without memory: a file's names may claim any size.
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Uninitialized():
                 expected = layout.build().state_dict()
         except Exception as error:  # of sizes beyond what PyTorch counts
             raise WeightsError(f"{checkpoint.path}: claims to be {layout.text}, which cannot be built") from error
@@ -141,9 +142,33 @@ class Family(ABC):
             WeightsError: they do not fit.
         """
         self.check(checkpoint, layout)
-        net = layout.build()
+        with _Uninitialized():
+            net = layout.build()
         for key, tensor in net.named_buffers():
             if key.rpartition(".")[2] == "haar_weights" and not checkpoint.tensors[key].equal(tensor):
                 raise WeightsError(f"{checkpoint.path}: {key}: the filters are not those of the Haar transform")
         net.load_state_dict(dict(checkpoint.tensors))
         return net
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Leaves out the random initialization of weights that a checkpoint is about to replace.
+
+    Drawing them takes longer than reading them, moves PyTorch's global generator, and on the meta device imports
+    all of its compiler.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+_DRAWING = (Tensor.normal_, Tensor.uniform_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_)
