@@ -51,19 +51,6 @@ def ssim(a: Tensor, b: Tensor, *, channel: str = "y", border: int = 0) -> float:
     return float(_similarity(*_comparable(a, b, channel, border, smallest=_WINDOW)).mean())
 
 
-def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity around every pixel, differentiable; pictures go on as their border pixels do.
-
-    Args:
-        a, b: ``[N, C, H, W]``, values in [0, 1], of any size.
-
-    Returns:
-        ``[N, C, H, W]``, at most 1.
-    """
-    reach = _WINDOW // 2
-    return _similarity(*(F.pad(x, (reach,) * 4, mode="replicate") for x in (a, b)))
-
-
 def _similarity(a: Tensor, b: Tensor) -> Tensor:
     mean_a, mean_b = _blur(a), _blur(b)
     variance_a = _blur(a * a) - mean_a**2

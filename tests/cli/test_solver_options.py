@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from hcd.cli.main import main
-from hcd.collab import LOSSES, ROUNDINGS
+from hcd.collab import LOSSES
 from tests.conftest import make_smooth_picture
 
 
@@ -24,15 +24,12 @@ def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("names", [LOSSES, ROUNDINGS], ids=["losses", "roundings"])
-def test_help_lists_the_names(names):
+def test_help_lists_the_losses():
     shown = " ".join(run("downscale", "--help").output.split())
-    assert all(name in shown for name in names)
+    assert all(name in shown for name in LOSSES)
 
 
-@pytest.mark.parametrize(
-    "option", [("--loss", "y"), ("--rounding", "soft"), ("--rule", "adam"), ("--steps-finish", "2")]
-)
+@pytest.mark.parametrize("option", [("--loss", "y"), ("--rule", "adam")])
 def test_options_reach_the_method(picture, tmp_path, option):
     common = ("--model", "bicubic-x2", "--steps-lr", "4", "--loss", "rgb")
     plain = run("downscale", picture, "-o", tmp_path / "a.png", *common)
@@ -57,8 +54,7 @@ def test_a_bound_on_the_small_picture_is_kept(picture, tmp_path):
     [
         (("--loss", "mse"), "unknown loss 'mse'"),
         (("--rule", "lbfsg"), "Did you mean 'lbfgs'"),
-        (("--rounding", "hard"), "unknown rounding 'hard'"),
-        (("--steps-finish", "-1"), "steps_finish -1"),
+        (("--steps-hr", "-1"), "steps_hr -1"),
     ],
 )
 def test_wrong_values(picture, tmp_path, option, told):

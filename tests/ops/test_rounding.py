@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from torch.autograd import forward_ad
 
 from hcd.ops import quantize
 
@@ -49,15 +48,6 @@ def test_gradient_is_the_identity_also_where_clamped(value):
     x = torch.full((1,), value, requires_grad=True)
     (gradient,) = torch.autograd.grad((3 * quantize(x)).sum(), x)
     assert gradient.tolist() == [3.0]
-
-
-def test_directions_pass_as_gradients_do():
-    direction = torch.tensor([2.0, -1.0, 0.5])
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(torch.tensor([-0.2, 0.3, 1.7]), direction)
-        value, tangent = forward_ad.unpack_dual(quantize(dual))
-    assert torch.equal(value, quantize(torch.tensor([-0.2, 0.3, 1.7])))
-    assert torch.equal(tangent, direction)
 
 
 def test_input_is_left_alone():

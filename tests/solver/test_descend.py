@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hcd.errors import UsageError
 from hcd.ops import ball_norm, project_ball
-from hcd.solver import LBFGS, NormalizedGradient, StepRule, Stopped, descend
+from hcd.solver import LBFGS, NormalizedGradient, Stopped, descend
 
 RULES = {
     "lbfgs": LBFGS(first_step=0.3, max_step=1.0),
@@ -106,13 +106,14 @@ def test_the_callback_sees_every_evaluation_and_can_stop(rule, keep):
 
     def watch(count, value):
         seen.append((count, value))
-        return count == 3
+        return "enough" if count == 3 else None
 
     start = torch.zeros(2)
     solution = descend(bowl, start, rule=rule, project=lambda x: x, evaluations=10, keep=keep, on_evaluation=watch)
     assert [count for count, _ in seen] == [1, 2, 3]
     assert seen[0][1] == float(bowl(start))
     assert solution.evaluations == 3
+    assert solution.stopped == "enough"
     if keep == "best":
         assert solution.value == min(value for _, value in seen)
     else:
@@ -193,11 +194,12 @@ class TestCandidate:
         def objective(x):
             seen.append(x.detach().clone())
             if len(seen) == 3:
-                raise Stopped
+                raise Stopped("interrupted")
             return bowl(x)
 
         solution = descend(objective, torch.zeros(2), evaluations=9, keep=keep, **self.options)
         assert solution.evaluations == 2
+        assert solution.stopped == "interrupted"
         assert torch.equal(solution.candidate, seen[2])
 
 
@@ -239,25 +241,3 @@ class TestTolerance:
     def test_settings_are_checked(self, wrong):
         with pytest.raises(UsageError, match="patience"):
             descend(bowl, torch.zeros(2), rule=LBFGS(), project=lambda x: x, evaluations=1, **wrong)
-
-
-class TestRulesThatStop:
-    """A rule with nothing to propose ends the descent."""
-
-    class TwoSteps(StepRule):
-        def init(self):
-            return 0
-
-        def step(self, point, state):
-            if state == 2:
-                raise Stopped
-            return point.x - 0.25 * point.gradient, state + 1
-
-    @both_keeps
-    def test_with_what_there_is(self, keep):
-        start = torch.zeros(2, dtype=torch.float64)
-        solution = descend(bowl, start, rule=self.TwoSteps(), project=lambda x: x, evaluations=9, keep=keep)
-        assert solution.evaluations == 3
-        # Each step halves the way.
-        assert solution.x.tolist() == pytest.approx([1.5, -0.75])
-        assert torch.equal(solution.candidate, solution.x)

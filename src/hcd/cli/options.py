@@ -50,10 +50,7 @@ def solver_options(command: F) -> F:
             help="adversarial makes the reconstruction worse instead of better.",
         ),
         click.option(
-            "--rounding", help="What stands for the rounded LR in the LR stage: none, straight-through, soft, gumbel."
-        ),
-        click.option(
-            "--loss", help="What is minimized: rgb+y (default; of plain and paper, rgb), rgb, y, charbonnier, ssim."
+            "--loss", help="What is minimized: rgb+y (default; of plain and paper, rgb), rgb, y, charbonnier."
         ),
         click.option("--rule", help="Step rule; 'hcd bench solver --rules all@10 DIR' compares them."),
         click.option("--min-lr-psnr", type=float, help="Least PSNR (RGB, dB) of the LR picture against the plain one."),
@@ -66,7 +63,6 @@ def solver_options(command: F) -> F:
             type=float,
             help="Stop at this PSNR of the restored picture (RGB, dB, before the last rounding).",
         ),
-        click.option("--steps-finish", type=int, help="Evaluations that flip single gray levels at the end."),
         click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage."),
         click.option("--steps-hr", type=int, help="Gradient evaluations of the HR stage."),
     ):

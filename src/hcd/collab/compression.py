@@ -43,7 +43,7 @@ class Compression(Rounding):
     codec: Codec
     alpha: Tensor | None = None
 
-    def stand_in(self, lr: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    def stand_in(self, lr: Tensor) -> Tensor:
         if not _is_plain_jpeg(self.codec):
             # An encoder would make a picture of what is no number.
             return straight_through(lr, self.stored) if lr.isfinite().all() else lr

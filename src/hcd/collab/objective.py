@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from hcd.collab.losses import Loss, SquaredError
-from hcd.ops import GRAY_LEVEL, quantize
+from hcd.ops import quantize
 from hcd.rescaler import Rescaler, TiledRescaler
 from hcd.tiling import Tile
 
@@ -90,42 +88,6 @@ class Reconstruction:
         """PSNR over RGB, in dB, that a sum of squared errors over the picture stands for."""
         mean = squares / self.hr.numel()
         return -10 * math.log10(mean) if mean > 0 else math.inf if mean == 0 else math.nan
-
-    def curvature(self, to_lr: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
-        """The generalized Gauss–Newton matrix of the objective at ``x`` times a direction: ``Jᵀ L″ J v``.
-
-        J is the derivative of the restored picture by ``x``, L″ the loss's second derivative by the restored picture.
-        The inner product ``J v`` is taken in forward mode, or for a model in tiles, whose pieces are computed apart,
-        by central differences; the outer one in reverse mode.
-
-        Args:
-            to_lr: the LR picture as a function of ``x``.
-            x, direction: tensors of one shape.
-
-        Source: N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", Neural
-        Computation 2002.
-        """
-
-        def restore(sample: Tensor) -> Tensor:
-            return self.model.upscale(to_lr(sample))[(..., *self._frame)]
-
-        with torch.no_grad():
-            if isinstance(self.model, TiledRescaler):
-                step = GRAY_LEVEL / max(float(direction.abs().max()), 1e-12)
-                along = (restore(x + step * direction) - restore(x - step * direction)) / (2 * step)
-            else:
-                # PyTorch's own rules for forward mode are written in what it has deprecated.
-                with forward_ad.dual_level(), warnings.catch_warnings(category=DeprecationWarning, action="ignore"):
-                    dual = forward_ad.make_dual(x, direction)  # type: ignore[no-untyped-call]
-                    along = forward_ad.unpack_dual(restore(dual)).tangent  # type: ignore[no-untyped-call]
-        with torch.enable_grad():
-            variable = x.detach().requires_grad_()
-            hr_hat = restore(variable)
-            ends = hr_hat.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.loss.total(ends, self.hr) / self.pixels, ends, create_graph=True)
-            (bent,) = torch.autograd.grad(slope, ends, along.detach())
-            (product,) = torch.autograd.grad(hr_hat, variable, bent)
-        return self.sign * product
 
     @property
     def pixels(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 from hcd.collab.fit import fit_solving
-from hcd.collab.flips import LevelFlips
 from hcd.collab.objective import EvaluationStats, Reconstruction
-from hcd.collab.region import JointRegion, Region, near, round_within
+from hcd.collab.region import Region, near, round_within
 from hcd.collab.result import Evaluation, Sample
-from hcd.collab.settings import Settings
+from hcd.collab.settings import STAGES, Settings
 from hcd.heap import give_back, keeps_freed
 from hcd.nets.cpu.precision import gradient_precision
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
-from hcd.solver import Solution, StepRule, Stopped, descend
+from hcd.solver import Solution, Stopped, descend
 
 # Evaluations from one time that memory is given back to the next.
 _GIVEN_BACK_EVERY = 8
@@ -47,31 +46,34 @@ class Run:
         model = fit_solving(
             hr,
             self.model,
-            steps_hr=settings.steps_hr + settings.steps_both,
-            steps_lr=settings.steps_lr + settings.steps_finish,
+            steps_hr=settings.steps_hr,
+            steps_lr=settings.steps_lr,
             loss=settings.loss,
             memory=self.memory,
         )
         return _Picture(run=self, index=index, hr=hr, model=model).solve()
 
-    def record(self, entry: Evaluation) -> bool:
-        """Take an evaluation down; whether it is to be the last."""
+    def record(self, entry: Evaluation) -> str | None:
+        """Record an evaluation; return the reason to stop, or None."""
         self.history.append(entry)
         # Where freed memory is kept, its holes grow from one evaluation to the next (docs/notes/0021).
         if keeps_freed() and len(self.history) % _GIVEN_BACK_EVERY == 0:
             give_back()
         if self.on_evaluation is not None:
             self.on_evaluation(entry)
-        return entry.psnr >= self.settings.target_psnr or self.should_stop()
+        return "target" if entry.psnr >= self.settings.target_psnr else self.why_stop()
 
-    def should_stop(self) -> bool:
-        return time.monotonic() - self.started >= self.settings.max_seconds or self.stop()
+    def why_stop(self) -> str | None:
+        if time.monotonic() - self.started >= self.settings.max_seconds:
+            return "seconds"
+        return "interrupted" if self.stop() else None
 
     def at_tile(self, number: int, tiles: int) -> None:
         if self.on_tile is not None:
             self.on_tile(number, tiles)
-        if self.should_stop():
-            raise Stopped
+        reason = self.why_stop()
+        if reason is not None:
+            raise Stopped(reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +127,12 @@ class _Picture:
     def solve(self) -> Sample:
         settings = self._settings
         samples, candidate = self._plain_samples, None
-        for stage in settings.stages:
+        for stage in STAGES:
             if settings.steps(stage):
                 samples, candidate = self._stages()[stage](samples)
         if not settings.evaluations:
             return self._sample(samples, kept_plain=False)
-        chosen = self._finished(self._chosen(samples, candidate))
+        chosen = self._chosen(samples, candidate)
         return self._sample(chosen.samples, chosen, kept_plain=self._is_refused(chosen))
 
     def _sample(self, samples: _Samples, chosen: Candidate | None = None, *, kept_plain: bool) -> Sample:
@@ -150,26 +152,19 @@ class _Picture:
     # What the stages move.
 
     def _stages(self) -> dict[str, Callable[[_Samples], tuple[_Samples, _Samples]]]:
-        return {"hr": self._hr_stage, "lr": self._lr_stage, "both": self._stage_of_both}
+        return {"hr": self._hr_stage, "lr": self._lr_stage}
 
     def _hr_stage(self, samples: _Samples) -> tuple[_Samples, _Samples]:
-        """Moves the HR sample; the LR sample follows, with the distance that an earlier stage gave it."""
+        """Move the HR sample; the LR sample is what it is downscaled to."""
         rounded: Callable[[Tensor], Tensor] = quantize if self._settings.round_hr else lambda lr: lr
-        offset = None
-        if samples.lr is not self._plain_lr:
-            offset = samples.lr - rounded(self._model.downscale(samples.hr))
 
         def to_lr(sample: Tensor) -> Tensor:
-            lr = rounded(self._model.downscale(sample))
-            return lr if offset is None else rounded(lr + offset)
+            return rounded(self._model.downscale(sample))
 
         def settled(sample: Tensor) -> _Samples:
-            lr = self._model.downscale(sample)
-            return _Samples(hr=sample, lr=self._bounded(quantize(lr) if offset is None else rounded(lr) + offset))
+            return _Samples(hr=sample, lr=self._bounded(quantize(self._model.downscale(sample))))
 
-        region = Region(
-            center=self._hr, norm=self._settings.norm, epsilon=self._settings.epsilon_hr, over=self._settings.over
-        )
+        region = Region(center=self._hr, norm=self._settings.norm, epsilon=self._settings.epsilon_hr)
         start = region.project(samples.hr)
         solution = self._descend("hr", to_lr, start, region)
         return settled(solution.x), settled(solution.candidate)
@@ -179,53 +174,8 @@ class _Picture:
         region = self._lr_region(samples.lr)
         self._lr_start = region.center
 
-        def to_lr(sample: Tensor) -> Tensor:
-            return self._rounded(sample, "lr")
-
-        solution = self._descend("lr", to_lr, region.center, region)
+        solution = self._descend("lr", self._settings.rounding.stand_in, region.center, region)
         return replace(samples, lr=solution.x), replace(samples, lr=solution.candidate)
-
-    def _stage_of_both(self, samples: _Samples) -> tuple[_Samples, _Samples]:
-        """Moves the HR sample and the LR sample's distance from what is made of it, together."""
-        settings = self._settings
-        self._lr_start = self._bounded(samples.lr)
-        region = JointRegion(
-            hr=Region(center=self._hr, norm=settings.norm, epsilon=settings.epsilon_hr, over=settings.over),
-            offset=Region(
-                center=self._lr_start - self._model.downscale(samples.hr),
-                norm=settings.norm,
-                epsilon=settings.epsilon_lr,
-                over=settings.over,
-                low=-math.inf,
-                high=math.inf,
-            ),
-        )
-
-        def lr_of(joint: Tensor) -> Tensor:
-            hr, offset = region.split(joint)
-            return self._model.downscale(hr) + offset
-
-        def settled(joint: Tensor) -> _Samples:
-            return _Samples(hr=region.split(joint)[0], lr=self._bounded(lr_of(joint)))
-
-        start = region.join(region.hr.project(samples.hr), region.offset.center)
-        solution = self._descend("both", lambda joint: self._rounded(lr_of(joint), "both"), start, region)
-        return settled(solution.x), settled(solution.candidate)
-
-    def _finished(self, judged: Candidate) -> Candidate:
-        """Single levels flipped on the rounded LR picture; what was given where that wins nothing."""
-        if not self._settings.steps_finish or self._run.should_stop():
-            return judged
-        region = Region(center=judged.lr, norm="linf", epsilon=math.inf, low=self._low, high=self._high)
-
-        def to_lr(lr: Tensor) -> Tensor:
-            # As at the end of a stage: whole levels stay, and a lossy codec does what it does.
-            return self._settings.rounding.stand_in(lr, 1.0, self._generator)
-
-        solution = self._descend("finish", to_lr, judged.lr, region, rule=LevelFlips())
-        flipped = _different(solution.x, solution.candidate, judged.lr)
-        contenders = [judged, *(self._judge(replace(judged.samples, lr=lr)) for lr in flipped)]
-        return min(contenders, key=self._rank)
 
     # The descent of a stage.
 
@@ -234,8 +184,7 @@ class _Picture:
         stage: str,
         to_lr: Callable[[Tensor], Tensor],
         start: Tensor,
-        region: Region | JointRegion,
-        rule: StepRule | None = None,
+        region: Region,
     ) -> Solution:
         settings = self._settings
         meter = EvaluationStats()
@@ -252,32 +201,25 @@ class _Picture:
                 self._plain = self._weighed(self._plain_lr, self._plain_samples, meter, penalty=0.0)
             return loss + sum(penalty(lr) for penalty in self._penalties)
 
-        def record(step: int, loss: float) -> bool:
+        def record(step: int, loss: float) -> str | None:
             seconds, reached = time.monotonic() - self._run.started, self._objective.psnr(meter.squares)
             return self._run.record(
                 Evaluation(picture=self._index, stage=stage, step=step, loss=loss, psnr=reached, seconds=seconds)
             )
 
-        if settings.random_start and stage != "finish":
+        if settings.random_start:
             start = region.random_point(self._generator)
         return descend(
             value,
             start,
-            rule=rule or settings.rule,
+            rule=settings.rule,
             project=region.project,
             evaluations=settings.steps(stage),
-            keep="best" if stage == "finish" else settings.keep,
+            keep=settings.keep,
             on_evaluation=record,
-            curvature=lambda x, direction: self._objective.curvature(to_lr, x, direction),
             box=region.box(),
             tolerance=settings.tolerance,
         )
-
-    def _rounded(self, lr: Tensor, stage: str) -> Tensor:
-        """What stands for the stored LR picture in the loop."""
-        last = self._run.history[-1] if self._run.history else None
-        spent = last.step if last is not None and (last.picture, last.stage) == (self._index, stage) else 0
-        return self._settings.rounding.stand_in(lr, spent / self._settings.steps(stage), self._generator)
 
     # Bounds of the LR sample.
 
@@ -294,7 +236,6 @@ class _Picture:
             center=self._bounded(start),
             norm=settings.norm,
             epsilon=settings.epsilon_lr,
-            over=settings.over,
             low=self._low,
             high=self._high,
             anchor=None if math.isinf(self._radius) else self._plain_lr,
@@ -351,13 +292,3 @@ class _Picture:
         if self._plain is None:
             self._plain = self._judge(self._plain_samples)
         return self._plain
-
-
-def _different(*pictures: Tensor) -> Iterator[Tensor]:
-    """Those of all but the last that differ from it and from each other."""
-    *others, last = pictures
-    seen = [last]
-    for picture in others:
-        if not any(torch.equal(picture, known) for known in seen):
-            seen.append(picture)
-            yield picture

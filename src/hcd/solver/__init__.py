@@ -1,19 +1,14 @@
 """Projected descent on any differentiable objective. Knows no network and no picture."""
 
-from hcd.solver.descend import Curvature, Solution, Stopped, descend
+from hcd.solver.descend import Solution, Stopped, descend
 from hcd.solver.rules import (
     LBFGS,
     RULES,
     Adam,
-    BarzilaiBorwein,
-    BudgetSpent,
     ConjugateGradient,
-    GaussNewton,
-    Nesterov,
     NormalizedGradient,
     Point,
     Projection,
-    SignGradient,
     StepRule,
     get_rule,
 )
@@ -22,16 +17,10 @@ __all__ = [
     "LBFGS",
     "RULES",
     "Adam",
-    "BarzilaiBorwein",
-    "BudgetSpent",
     "ConjugateGradient",
-    "Curvature",
-    "GaussNewton",
-    "Nesterov",
     "NormalizedGradient",
     "Point",
     "Projection",
-    "SignGradient",
     "Solution",
     "StepRule",
     "Stopped",

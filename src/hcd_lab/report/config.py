@@ -48,7 +48,7 @@ class Study:
     published_epsilons: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
     step_sizes: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)
     norms: tuple[str, ...] = ("l1", "l2", "linf")
-    losses: tuple[str, ...] = ("rgb+y", "rgb", "y", "charbonnier", "ssim")
+    losses: tuple[str, ...] = ("rgb+y", "rgb", "y", "charbonnier")
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.rule_evaluations < 1:

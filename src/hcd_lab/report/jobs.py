@@ -127,7 +127,7 @@ class Solve(Job):
 
     def cost(self) -> float:
         settings = get_settings(self.preset, **dict(self.settings))
-        evaluations = _HR_STAGE * (settings.steps_hr + settings.steps_both) + settings.steps_lr + settings.steps_finish
+        evaluations = _HR_STAGE * settings.steps_hr + settings.steps_lr
         return (evaluations + 3 * _RESTORING) * _pixels(self.subject) / 1e6
 
     def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:

@@ -1,4 +1,4 @@
-"""Rules that know the present gradient only: steps of a given length, and of a given size per element."""
+"""Normalized gradient descent: steps of a fixed Euclidean length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hcd.errors import UsageError
-from hcd.solver.rules.base import Point, StepRule, check_positive
+from hcd.solver.rules.base import Point, StepRule
 from hcd.solver.rules.moves import is_sound
 
 
@@ -18,7 +18,7 @@ from hcd.solver.rules.moves import is_sound
 class NormalizedGradient(StepRule):
     """A step of fixed length against the gradient: ``x − step_size · g / ‖g‖₂``, norm over the whole tensor.
 
-    A step to a point without value or gradient is taken back by half.
+    If the value or gradient at the new point is not finite, the step is halved.
 
     Args:
         step_size: Euclidean length of the step, in the units of ``x``, > 0.
@@ -36,50 +36,10 @@ class NormalizedGradient(StepRule):
         return None
 
     def step(self, point: Point, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        # The state is the last point that had a value.
+        # The state is the last point with a finite value and gradient.
         if not is_sound(point):
             return (point.x if state is None else torch.lerp(state, point.x, 0.5)), state
         length = torch.linalg.vector_norm(point.gradient)
         if length == 0:
             return point.x, point.x
         return point.x - self.step_size / length * point.gradient, point.x
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SignState:
-    step_size: float
-    base: Point | None = None
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class SignGradient(StepRule):
-    """Every element moves by the same amount against its gradient's sign: ``x − step_size · sign(g)``.
-
-    Args:
-        step_size: change of every element in the first step, in the units of ``x``, > 0.
-        shrink: factor on the step size whenever a step did not lower the objective, in (0, 1]; 1 keeps it.
-
-    Source: A. Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, eq. 2.
-    Departs: the step size shrinks, for with a fixed one the iterates end up circling the minimum; a step to a
-    point without value or gradient is taken back by half.
-    """
-
-    step_size: float = 1 / 255
-    shrink: float = 0.7
-
-    def __post_init__(self) -> None:
-        check_positive("SignGradient", step_size=self.step_size, shrink=self.shrink)
-        if self.shrink > 1:
-            raise UsageError(f"SignGradient: shrink {self.shrink}: must be at most 1")
-
-    def init(self) -> _SignState:
-        return _SignState(step_size=self.step_size)
-
-    def step(self, point: Point, state: _SignState) -> tuple[Tensor, _SignState]:
-        base, step_size = state.base, state.step_size
-        if not is_sound(point):
-            return (point.x if base is None else torch.lerp(base.x, point.x, 0.5)), state
-        if base is not None and point.value >= base.value:
-            step_size *= self.shrink
-        return point.x - step_size * point.gradient.sign(), _SignState(step_size=step_size, base=point)
