@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hcd.collab.losses import Loss, SquaredError
 from hcd.ops import quantize
-from hcd.rescaler import Rescaler, TiledRescaler
+from hcd.rescaler import Rescaler
 from hcd.tiling import Tile
 
 
