@@ -110,13 +110,14 @@ def test_never_worse_by_any_loss(photo, name, steps):
 
 
 @pytest.mark.parametrize("name", ["y", "charbonnier"])
-def test_a_loss_is_better_served_by_itself_than_by_another(photo, name):
+def test_each_loss_is_minimized_better_than_by_another(photo, name):
+    """Measured as the stage sees it: rounding and clamping come after it and can turn a small difference around."""
     model = make_tiny_irn(4)
-    results = [hcd.collaborate(photo, model, "balanced", loss=loss, min_lr_psnr=0.0) for loss in (name, "rgb")]
     own, other = (
-        float(LOSSES[name].total(restored(result.lr, photo, model).double(), photo.double())) for result in results
+        hcd.collaborate(photo, model, "balanced", loss=loss, min_lr_psnr=0.0).collaborative_lr for loss in (name, "rgb")
     )
-    assert own < other
+    seen = [float(LOSSES[name].total(model.upscale(lr)[..., :28, :36], photo)) for lr in (own, other)]
+    assert seen[0] < 0.998 * seen[1]
 
 
 class Red(Loss):
