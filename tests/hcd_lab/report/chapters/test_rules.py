@@ -9,7 +9,7 @@ from hcd_lab.report.result_table import ResultTable
 from tests.hcd_lab.report.chapters.conftest import only
 
 
-@pytest.mark.parametrize("rule", ["gradient", "gauss-newton"])
+@pytest.mark.parametrize("rule", ["gradient", "adam"])
 def test_best_so_far_of_the_loop(bench, rule):
     table = ResultTable()
     Rules().blocks(bench.session, table)
