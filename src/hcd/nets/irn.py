@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from hcd.nets.cpu.coupling import FrozenCoupling
+from hcd.nets.cpu.coupling import FrozenCoupling, TwoBlocks
 from hcd.nets.dense import DenseBlock
 from hcd.nets.haar import Haar
 
@@ -49,7 +49,7 @@ class Coupling(nn.Module):
         f, g, h = (block.frozen(x) for block in (self.F, self.G, self.H))
         if f is None or g is None or h is None:
             return None
-        return FrozenCoupling(f=f, g=g, h=h, lr_channels=self.lr_channels)
+        return FrozenCoupling(f=f, scale_and_shift=TwoBlocks(scale=h, shift=g), lr_channels=self.lr_channels)
 
     def _log_scale(self, y1: Tensor) -> Tensor:
         # 2·sigmoid(h) − 1 = tanh(h / 2): the published soft clamp to (−1, 1).

@@ -13,15 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hcd.nets.cpu.coupling import FrozenCoupling, OneBlock
+from hcd.nets.cpu.dense_block import SLOPE, FrozenBlock
+from hcd.nets.cpu.dispatch import frozen_stack, run_frozen
 from hcd.nets.haar import Haar
 
-SLOPE = 0.2  # of leaky ReLUs
 _GAIN = 0.7  # of first weights, relative to He initialization: couplings in sequence add up
 
 
@@ -78,11 +80,18 @@ class Stack(nn.Module):
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        kernel = self.frozen(x)
+        if kernel is not None:
+            return run_frozen(kernel, x)
         *inner, last = self.convs
         for conv in inner:
             x = F.leaky_relu(conv(x), SLOPE)
         result: Tensor = last(x)
         return result
+
+    def frozen(self, x: Tensor) -> FrozenBlock | None:
+        """Return the kernel for ``x`` while the weights stay as they are; None where autograd computes it."""
+        return frozen_stack(self, [(conv.weight, cast(Tensor, conv.bias)) for conv in self.convs], x)
 
     @property
     def convs(self) -> list[nn.Conv2d]:
@@ -105,16 +114,28 @@ class LightCoupling(nn.Module):
         self.g = Stack(3, 2 * details, width=width, convs=convs)
 
     def forward(self, x: Tensor) -> Tensor:
+        frozen = self._frozen(x)
+        if frozen is not None:
+            return frozen.run(x)
         x1, x2 = x[:, :3], x[:, 3:]
         y1 = x1 + self.f(x2)
         log_scale, shift = self._scale_and_shift(y1)
         return torch.cat([y1, x2 * torch.exp(log_scale) + shift], dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
+        frozen = self._frozen(y)
+        if frozen is not None:
+            return frozen.run_inverse(y)
         y1, y2 = y[:, :3], y[:, 3:]
         log_scale, shift = self._scale_and_shift(y1)
         x2 = (y2 - shift) * torch.exp(-log_scale)
         return torch.cat([y1 - self.f(x2), x2], dim=1)
+
+    def _frozen(self, x: Tensor) -> FrozenCoupling | None:
+        f, g = self.f.frozen(x), self.g.frozen(x)
+        if f is None or g is None:
+            return None
+        return FrozenCoupling(f=f, scale_and_shift=OneBlock(block=g), lr_channels=3)
 
     def _scale_and_shift(self, y1: Tensor) -> tuple[Tensor, Tensor]:
         scale, shift = self.g(y1).chunk(2, dim=1)

@@ -6,15 +6,20 @@ import pytest
 import torch
 
 from hcd.nets.irn import IRN, Coupling
+from hcd.nets.light import LightCoupling
 
 
-@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.fixture(
+    params=[(kind, dtype) for kind in ("irn", "light") for dtype in (torch.float32, torch.float64)],
+    ids=lambda param: f"{param[0]}-{str(param[1])[6:]}",
+)
 def coupling(request):
     torch.manual_seed(0)
-    made = Coupling(12)
+    kind, dtype = request.param
+    made = Coupling(12) if kind == "irn" else LightCoupling(12, width=20, convs=4)
     for parameter in made.parameters():  # the last convolution starts at zero
         torch.nn.init.normal_(parameter, std=0.05)
-    return made.to(request.param)
+    return made.to(dtype)
 
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
@@ -54,17 +59,23 @@ def test_the_same_twice_gives_the_same_bytes():
     assert torch.equal(first, second)
 
 
-def test_less_is_kept_than_by_autograd():
-    net = Coupling(12).requires_grad_(False)
+def kept_by(coupling, y):
+    """Bytes that the inverse of a frozen coupling keeps for its gradient."""
+    coupling.requires_grad_(False)
     kept = {}
 
     def pack(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    y = torch.randn(1, 12, 16, 16, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = net.inverse(y)
+        result = coupling.inverse(y)
     assert result.requires_grad
-    # The result, the logarithm of the scale, and a bit for each of the 4 × 32 inner channels of three blocks.
-    assert sum(kept.values()) == (4 * 12 + 4 * 9 + 3 * 4 * 32 // 8) * 16 * 16
+    return sum(kept.values())
+
+
+def test_less_is_kept_than_by_autograd():
+    y = torch.randn(1, 12, 16, 16, requires_grad=True)
+    # The result, the logarithm of the scale, and a bit for every inner channel of three blocks or two stacks.
+    assert kept_by(Coupling(12), y) == (4 * 12 + 4 * 9 + 3 * 4 * 32 // 8) * 16 * 16
+    assert kept_by(LightCoupling(12, width=8, convs=3), y) == (4 * 12 + 4 * 9 + 2 * 2 * 8 // 8) * 16 * 16

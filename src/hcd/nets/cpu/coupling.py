@@ -1,12 +1,13 @@
-"""Affine couplings whose weights stay as they are: both directions, and the gradients of their inputs, in one piece.
+"""Frozen affine couplings: both directions, and the gradients of their inputs, in one piece.
 
 Autograd would keep every intermediate result of a coupling. Here two tensors of the size of the details are kept, one
-of which is a part of the coupling's own input or output, and the bits of its dense blocks.
+of which is a part of the coupling's own input or output, and the activation masks of its blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -16,23 +17,95 @@ from torch.autograd.function import once_differentiable
 
 from hcd.nets.cpu.dense_block import FrozenBlock
 
-_Kept = Sequence[list[Tensor]] | Sequence[None]
-_NOTHING = (None, None, None)
+_Kept = tuple[list[Tensor], list[Tensor]] | tuple[None, None]
+_NOTHING = (None, None)
+
+
+class ScaleAndShift(ABC):
+    """What a coupling computes of the LR channels: the logarithm of the scale, and the shift, of the details."""
+
+    @abstractmethod
+    def allocate_saved(self, x: Tensor) -> list[Tensor]:
+        """Allocate what ``forward`` at the pixels of ``x`` saves for ``backward``."""
+
+    @abstractmethod
+    def forward(self, lr: Tensor, saved: list[Tensor] | None, log_scale: Tensor) -> Tensor:
+        """Write the logarithm of the scale, ``tanh(result / 2)``, into ``log_scale``; return the shift."""
+
+    @abstractmethod
+    def backward(self, by_scale: Tensor, by_shift: Tensor, saved: list[Tensor]) -> Iterator[Tensor]:
+        """Yield the parts of the gradient by ``lr``.
+
+        Args:
+            by_scale: the gradient by the result that the scale is made of.
+            by_shift: the gradient by the shift.
+            saved: what ``forward`` filled.
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TwoBlocks(ScaleAndShift):
+    """A block for the scale and another for the shift."""
+
+    scale: FrozenBlock
+    shift: FrozenBlock
+
+    def allocate_saved(self, x: Tensor) -> list[Tensor]:
+        return [*self.scale.allocate_saved(x), *self.shift.allocate_saved(x)]
+
+    def forward(self, lr: Tensor, saved: list[Tensor] | None, log_scale: Tensor) -> Tensor:
+        of_scale, of_shift = self._split(saved)
+        torch.mul(self.scale.forward(lr, of_scale), 0.5, out=log_scale).tanh_()
+        shift = self.shift.forward(lr, of_shift)
+        if saved is not None and not saved:
+            saved += [*(of_scale or ()), *(of_shift or ())]
+        return shift
+
+    def backward(self, by_scale: Tensor, by_shift: Tensor, saved: list[Tensor]) -> Iterator[Tensor]:
+        of_scale, of_shift = self._split(saved)
+        yield self.shift.backward(by_shift, of_shift or [])
+        yield self.scale.backward(by_scale, of_scale or [])
+
+    def _split(self, saved: list[Tensor] | None) -> tuple[list[Tensor] | None, list[Tensor] | None]:
+        """Both blocks have the same convolutions, so each saves half."""
+        if saved is None:
+            return None, None
+        return saved[: len(saved) // 2], saved[len(saved) // 2 :]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class OneBlock(ScaleAndShift):
+    """One block that gives the scale in the first half of its channels, the shift in the second."""
+
+    block: FrozenBlock
+
+    def allocate_saved(self, x: Tensor) -> list[Tensor]:
+        return self.block.allocate_saved(x)
+
+    def forward(self, lr: Tensor, saved: list[Tensor] | None, log_scale: Tensor) -> Tensor:
+        scale, shift = self.block.forward(lr, saved).chunk(2, dim=1)
+        torch.mul(scale, 0.5, out=log_scale).tanh_()
+        return shift
+
+    def backward(self, by_scale: Tensor, by_shift: Tensor, saved: list[Tensor]) -> Iterator[Tensor]:
+        yield self.block.backward(torch.cat([by_scale, by_shift], dim=1), saved)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class FrozenCoupling:
-    """What :class:`hcd.nets.irn.Coupling` computes, by its formulas.
+    """What :class:`hcd.nets.irn.Coupling` and :class:`hcd.nets.light.LightCoupling` compute, by their formulas.
 
     Attributes:
-        f, g, h: its blocks.
+        f: what is added to the LR channels.
+        scale_and_shift: what the details are scaled and shifted by.
         lr_channels: channels of the first part, the LR picture.
     """
 
     f: FrozenBlock
-    g: FrozenBlock
-    h: FrozenBlock
+    scale_and_shift: ScaleAndShift
     lr_channels: int
 
     def run(self, x: Tensor) -> Tensor:
@@ -49,76 +122,73 @@ class FrozenCoupling:
             return result
         return self.inverse(y)[0]
 
-    def allocate_saved(self, x: Tensor) -> list[list[Tensor]]:
-        """Where either direction puts what the gradient needs of its blocks."""
-        return [block.allocate_saved(x) for block in (self.f, self.g, self.h)]
+    def allocate_saved(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Allocate what either direction saves for its gradient."""
+        return self.f.allocate_saved(x), self.scale_and_shift.allocate_saved(x)
 
-    def forward(self, x: Tensor, kept: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
-        """The result and the logarithm of the scale.
+    def forward(self, x: Tensor, saved: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+        """Return the result and the logarithm of the scale.
 
         Args:
-            kept: what ``allocate_saved`` returned, to take what the blocks need for gradients.
+            saved: what ``allocate_saved`` returned, to be filled for gradients.
         """
-        of_f, of_g, of_h = kept
+        of_f, of_condition = saved
         x1, x2 = self._split(x)
         y, log_scale = torch.empty_like(x), torch.empty_like(x2)
         y1, y2 = self._split(y)
         torch.add(x1, self.f.forward(x2, of_f), out=y1)
-        self._log_scale(y1, of_h, log_scale)
+        shift = self.scale_and_shift.forward(y1, of_condition, log_scale)
         torch.mul(x2, torch.exp(log_scale), out=y2)
-        y2.add_(self.g.forward(y1, of_g))
+        y2.add_(shift)
         return y, log_scale
 
-    def inverse(self, y: Tensor, kept: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
-        """As ``forward``, the other kernel."""
-        of_f, of_g, of_h = kept
+    def inverse(self, y: Tensor, saved: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+        """Undo ``forward``; the same returns and arguments."""
+        of_f, of_condition = saved
         y1, y2 = self._split(y)
         x, log_scale = torch.empty_like(y), torch.empty_like(y2)
         x1, x2 = self._split(x)
-        self._log_scale(y1, of_h, log_scale)
-        torch.sub(y2, self.g.forward(y1, of_g), out=x2)
+        torch.sub(y2, self.scale_and_shift.forward(y1, of_condition, log_scale), out=x2)
         x2.mul_(torch.exp(-log_scale))
         torch.sub(y1, self.f.forward(x2, of_f), out=x1)
         return x, log_scale
 
-    def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> Tensor:
-        """Of ``forward`` by its input."""
-        of_f, of_g, of_h = kept
+    def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, saved: Sequence[list[Tensor]]) -> Tensor:
+        """Return the gradient of ``forward`` by its input."""
+        of_f, of_condition = saved
         _, x2 = self._split(x)
         by_y1, by_y2 = self._split(gradient)
         total = torch.empty_like(gradient)
         by_x1, by_x2 = self._split(total)
         torch.mul(by_y2, torch.exp(log_scale), out=by_x2)
-        by_h = _by_block(by_x2 * x2, log_scale)
-        torch.add(by_y1, self.g.backward(by_y2, of_g), out=by_x1)
-        by_x1.add_(self.h.backward(by_h, of_h))
+        by_scale = _through_tanh(by_x2 * x2, log_scale)
+        by_x1.copy_(by_y1)
+        for part in self.scale_and_shift.backward(by_scale, by_y2, of_condition):
+            by_x1.add_(part)
         by_x2.add_(self.f.backward(by_x1, of_f))
         return total
 
-    def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, kept: Sequence[list[Tensor]]) -> Tensor:
-        """Of ``inverse`` by its input, from its result ``x``."""
-        of_f, of_g, of_h = kept
+    def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, saved: Sequence[list[Tensor]]) -> Tensor:
+        """Return the gradient of ``inverse`` by its input, from its result ``x``."""
+        of_f, of_condition = saved
         _, x2 = self._split(x)
         by_x1, by_x2 = self._split(gradient)
         total = torch.empty_like(gradient)
         by_y1, by_y2 = self._split(total)
         torch.sub(by_x2, self.f.backward(by_x1, of_f), out=by_y2)
-        by_h = _by_block(by_y2 * x2, log_scale)
+        by_scale = _through_tanh(by_y2 * x2, log_scale)
         by_y2.mul_(torch.exp(-log_scale))
-        torch.sub(by_x1, self.g.backward(by_y2, of_g), out=by_y1)
-        by_y1.sub_(self.h.backward(by_h, of_h))
+        by_y1.copy_(by_x1)
+        for part in self.scale_and_shift.backward(by_scale, by_y2, of_condition):
+            by_y1.sub_(part)
         return total
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x[:, : self.lr_channels], x[:, self.lr_channels :]
 
-    def _log_scale(self, y1: Tensor, kept: list[Tensor] | None, out: Tensor) -> None:
-        # As in the coupling itself: the published soft clamp to (−1, 1).
-        torch.mul(self.h.forward(y1, kept), 0.5, out=out).tanh_()
 
-
-def _by_block(gradient: Tensor, log_scale: Tensor) -> Tensor:
-    """The gradient by a block's result of what follows it: ``log_scale = tanh(result / 2)``."""
+def _through_tanh(gradient: Tensor, log_scale: Tensor) -> Tensor:
+    """Turn the gradient by ``log_scale = tanh(result / 2)`` into that by the result, in place."""
     return gradient.mul_(torch.addcmul(torch.ones_like(log_scale), log_scale, log_scale, value=-1)).mul_(0.5)
 
 
@@ -127,13 +197,13 @@ class _Coupled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, start: Tensor, coupling: FrozenCoupling, inverse: bool) -> Tensor:
-        kept = coupling.allocate_saved(start)
-        end, log_scale = (coupling.inverse if inverse else coupling.forward)(start, kept)
+        saved = coupling.allocate_saved(start)
+        end, log_scale = (coupling.inverse if inverse else coupling.forward)(start, saved)
         ctx.gradient = coupling.inverse_gradient if inverse else coupling.forward_gradient
-        ctx.lengths = [len(part) for part in kept]
+        ctx.lengths = [len(part) for part in saved]
         # Either direction's gradient is computed from the side of the HR picture.
         x = end if inverse else start
-        ctx.save_for_backward(x, log_scale, *(tensor for part in kept for tensor in part))
+        ctx.save_for_backward(x, log_scale, *(tensor for part in saved for tensor in part))
         return end
 
     @staticmethod
@@ -142,5 +212,5 @@ class _Coupled(torch.autograd.Function):
         # Unpacked once, which is all that checkpointing around this allows.
         x, log_scale, *flat = ctx.saved_tensors
         tensors = iter(flat)
-        kept = [[next(tensors) for _ in range(length)] for length in ctx.lengths]
-        return ctx.gradient(gradient, x, log_scale, kept), None, None
+        saved = [[next(tensors) for _ in range(length)] for length in ctx.lengths]
+        return ctx.gradient(gradient, x, log_scale, saved), None, None

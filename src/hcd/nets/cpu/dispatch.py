@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from hcd.nets.cpu import convolution
 from hcd.nets.cpu.dense_block import Concatenated, Convs, FrozenBlock, InPlanes
 from hcd.nets.cpu.dense_block_bfloat16 import InBfloat16
+from hcd.nets.cpu.stack import FrozenStack
 from hcd.nets.cpu.precision import has_bfloat16, wants_bfloat16
 
 
@@ -41,6 +42,19 @@ def frozen_kernel(block: nn.Module, convs: Convs, x: Tensor) -> FrozenBlock | No
     if wants_bfloat16() and wants_gradient and not x.is_meta:
         return prepared(block, convs, InBfloat16)
     return prepared(block, convs, InPlanes)
+
+
+def frozen_stack(block: nn.Module, convs: Convs, x: Tensor) -> FrozenBlock | None:
+    """Return the kernel of convolutions in sequence, or None where autograd has to see every operation.
+
+    Args:
+        block: whose weights these are; what is made of them is kept as long as it lives and they do not change.
+        convs: first to last, with a leaky ReLU after all but the last.
+        x: ``[N, in, H, W]``. Batches and other devices are left to autograd.
+    """
+    if any(tensor.requires_grad for pair in convs for tensor in pair) or asks_for_operations(x):
+        return None
+    return prepared(block, convs, FrozenStack) if convolution.is_fast_for(x) else None
 
 
 def asks_for_operations(x: Tensor) -> bool:
