@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from hcd.nets.cpu import convolution
 from hcd.nets.cpu.dense_block import Concatenated, Convs, FrozenBlock, InPlanes
 from hcd.nets.cpu.dense_block_bfloat16 import InBfloat16
-from hcd.nets.cpu.stack import FrozenStack
 from hcd.nets.cpu.precision import has_bfloat16, wants_bfloat16
+from hcd.nets.cpu.stack import FrozenStack
 
 
 def run_frozen(kernel: FrozenBlock, x: Tensor) -> Tensor:
