@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_FLAGS = --numprocesses 2 --dist worksteal
 PYTEST = $(BIN)/python -m pytest $(PYTEST_FLAGS)
-PYTHON_FOLDERS = src tests benchmarks weights
+PYTHON_FOLDERS = src tests benchmarks docs weights
 # What a processor or a PyTorch may compute differently.
 NUMERICAL = tests/ops tests/nets tests/solver tests/rescaler tests/collab tests/test_metrics.py tests/test_tiling.py
 TORCH ?= 2.9.0
 OTHER = .venv-torch-$(TORCH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check numerics test-torch bench fuzz clean
+.PHONY: help demo test check numerics test-torch docs bench fuzz clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test-torch: constraints.txt pyproject.toml ## the numerical tests on another PyT
 		--editable '.[dev]' --editable ./weights torch==$(TORCH)
 	$(OTHER)/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow" $(NUMERICAL) tests/zoo tests/pipeline
 
+docs: $(VENV)/dev.stamp ## the documentation site, into site/; a broken link or reference fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/dev.stamp ## gain and cost against the published scheme: of every preset, one gradient evaluation, whole pictures
 	$(BIN)/hcd bench solver
 	$(BIN)/hcd bench evaluation
@@ -50,7 +53,7 @@ fuzz: $(VENV)/dev.stamp ## mutated pictures of every kind, five minutes; FUZZ_SE
 	$(BIN)/python -m tests.fuzz.guided
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-torch-* hcd-demo build weights/build src/*.egg-info weights/src/*.egg-info
+	rm -rf $(VENV) .venv-torch-* hcd-demo site build weights/build src/*.egg-info weights/src/*.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
