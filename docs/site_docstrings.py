@@ -1,0 +1,26 @@
+"""Docstrings for the reference pages: entries of several names, and roles of Sphinx."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from griffe import Extension, Object
+
+# "    steps_hr, steps_lr: evaluations of …", as an entry of Args or Attributes.
+_ENTRY = re.compile(r"^( {4,8})(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
+_ROLE = re.compile(r":(?:func|class|meth|mod|data|attr|exc):`~?([^`]*)`")
+
+
+class Docstrings(Extension):
+    """Give each name of an entry its own line, and show roles as the names that they stand for."""
+
+    def on_instance(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring is not None:
+            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            obj.docstring.value = _ENTRY.sub(_split, text)
+
+
+def _split(entry: re.Match[str]) -> str:
+    indent, first, *others = entry[1], *entry[2].split(", ")
+    return "\n".join([f"{indent}{first}: {entry[3]}", *(f"{indent}{name}: see `{first}`." for name in others)])
