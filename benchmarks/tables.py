@@ -1,0 +1,157 @@
+"""The tables of docs/benchmarks.md and of the README, from measured figures.
+
+    python benchmarks/tables.py                                       # write the tables anew
+    python benchmarks/tables.py --add Set5 irn-x4.Set5.json           # take over what `hcd evaluate --json` wrote, too
+
+Figures come from the shipped weights (``<model>.figures.json`` beside them, written by ``hcd card``) and from
+``measured.json`` beside this file, which wins. Everything but ``paper`` minimizes half the squared error over RGB and
+half that on luma; figures that were measured under another loss are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from hcd.errors import UsageError
+from hcd.zoo import model_entries
+
+Means = dict[str, float]
+Figures = dict[str, dict[str, dict[str, Means]]]
+
+ROOT = Path(__file__).parents[1]
+MEASURED = Path(__file__).with_name("measured.json")
+PRESETS = ("plain", "paper", "fast", "balanced")
+SETS = ("Set5", "Set14", "BSD100")
+
+# The model's own figures file was measured with the squared error over RGB alone.
+OTHER_LOSS = {"irn-x8": ("fast", "balanced", "best")}
+
+# Published by the authors of the networks, plain: PSNR-Y / SSIM-Y.
+# IRN: Xiao et al., ECCV 2020. HCFlow: Liang et al., ICCV 2021.
+PUBLISHED = {
+    "irn-x4": {"Set5": "36.19 / 0.9451", "Set14": "32.67 / 0.9015", "BSD100": "31.64 / 0.8826"},
+    "irn-x2": {"Set5": "43.99 / 0.9871", "Set14": "40.79 / 0.9778", "BSD100": "41.32 / 0.9876"},
+    "hcflow-x4": {"Set5": "36.29", "Set14": "33.02"},
+}
+
+# Rows of the README: a model appears once it has figures of `plain` and `balanced` on Set5.
+HEADLINE = {
+    "light-x4": "×4, for laptops",
+    "light-x4-m": "×4, larger",
+    "irn-x4-small": "×4, half the depth of IRN",
+    "irn-x4": "×4, the published depth",
+    "hcflow-x4": "×4, a conditional flow",
+    "light-x2": "×2, for laptops",
+    "irn-x2": "×2, the published depth",
+}
+
+
+def figures() -> Figures:
+    """Model → set → preset → means."""
+    found: Figures = {}
+    for entry in model_entries():
+        dropped = OTHER_LOSS.get(entry.name, ())
+        for place, means in entry.figures.items():
+            kept = {preset: mean for preset, mean in means.items() if preset not in dropped}
+            found.setdefault(entry.name, {})[place] = kept
+    for model, places in json.loads(MEASURED.read_text("utf-8")).items():
+        for place, means in places.items():
+            found.setdefault(model, {}).setdefault(place, {}).update(means)
+    return found
+
+
+def cell(means: Means | None) -> str:
+    """PSNR-Y / SSIM-Y, or a dash where it was not measured."""
+    return "–" if means is None else f"{means['psnr_y']:.2f} / {means['ssim_y']:.4f}"
+
+
+def fidelity(presets: dict[str, Means]) -> str:
+    """PSNR-Y of the LR picture against the rounded bicubic one, of ``plain`` and ``balanced``."""
+    cells = []
+    for preset in ("plain", "balanced"):
+        value = presets.get(preset, {}).get("lr_psnr", -1.0)
+        cells.append("equal" if value is None else "–" if value < 0 else f"{value:.1f}")
+    return " / ".join(cells)
+
+
+def table(models: list[str], found: Figures, *, published: bool = True) -> str:
+    """A row for each model and set."""
+    heads = ["model, set", *(f"`{preset}`" for preset in PRESETS), "LR: `plain` / `balanced`"]
+    if published:
+        heads.append("published network, plain")
+    lines = [heads, ["---"] * len(heads)]
+    for model in models:
+        for place in (place for place in SETS if place in found.get(model, {})):
+            presets = found[model][place]
+            row = [f"`{model}`, {place}", *(cell(presets.get(preset)) for preset in PRESETS), fidelity(presets)]
+            if published:
+                row.append(PUBLISHED.get(model.removesuffix("-small"), {}).get(place, "–"))
+            lines.append(row)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def headline(found: Figures) -> str:
+    """The README's table: Set5, PSNR-Y."""
+    heads = ["model", "", *(f"`{preset}`" for preset in PRESETS)]
+    lines = [heads, ["---"] * len(heads)]
+    for model, what in HEADLINE.items():
+        presets = found.get(model, {}).get("Set5", {})
+        if {"plain", "balanced"} <= presets.keys():
+            values = [f"{presets[preset]['psnr_y']:.2f}" if preset in presets else "–" for preset in PRESETS]
+            values[-1] = f"**{values[-1]}**"
+            lines.append([f"`{model}`", what, *values])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables() -> dict[str, str]:
+    """Mark → table."""
+    found = figures()
+    scales = {entry.name: entry.scale for entry in model_entries()}
+    fixed = [name for name in scales if name.startswith("bicubic-")]
+    trained = [name for name in scales if name in found and name not in fixed]
+    made = {f"x{scale}": [name for name in trained if scales[name] == scale] for scale in (2, 4, 8)}
+    return {
+        "headline": headline(found),
+        **{mark: table(models, found, published=mark != "x8") for mark, models in made.items()},
+        "fixed": table([name for name in fixed if name in found], found, published=False),
+    }
+
+
+def with_tables(page: str, made: dict[str, str]) -> str:
+    """The page with every table between its marks made anew.
+
+    Raises:
+        UsageError: the page marks a table that there is not.
+    """
+
+    def replace(mark: re.Match[str]) -> str:
+        if mark[1] not in made:
+            raise UsageError(f"table '{mark[1]}': there is none of that name; there are {', '.join(made)}")
+        return f"<!-- table: {mark[1]} -->\n\n{made[mark[1]]}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", replace, page, flags=re.DOTALL)
+
+
+def add(place: str, file: Path) -> None:
+    """Take the means of an ``hcd evaluate --json`` file into ``measured.json``."""
+    report = json.loads(file.read_text("utf-8"))
+    found = json.loads(MEASURED.read_text("utf-8"))
+    found.setdefault(report["model"], {}).setdefault(place, {}).update(report["mean"])
+    MEASURED.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--add", nargs=2, action="append", default=[], metavar=("SET", "FILE"))
+    for place, file in parser.parse_args().add:
+        add(place, Path(file))
+    made = tables()
+    for page in (ROOT / "README.md", ROOT / "docs" / "benchmarks.md"):
+        page.write_text(with_tables(page.read_text("utf-8"), made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
