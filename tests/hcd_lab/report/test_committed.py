@@ -1,8 +1,7 @@
-"""The report in the documents: its numbers are those of its files, and the README's are its own."""
+"""The report in the documents: its numbers are those of its files."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -37,32 +36,3 @@ def test_its_configuration_is_the_one_that_it_names(page):
 def test_it_needs_nothing_else(page):
     for tag, name, value in page.addresses:
         assert value.startswith(("data:", "#")) or (tag, name) == ("a", "href"), value
-
-
-def test_the_readme_shows_figures_that_are_there():
-    shown = re.findall(r"\((docs/report/figures/[^)]+)\)", (ROOT / "README.md").read_text("utf-8"))
-    assert len(shown) == 2
-    for name in shown:
-        assert (ROOT / name).read_text("utf-8").startswith("<?xml")
-
-
-@pytest.mark.parametrize(
-    ("text", "model", "variant", "figure"),
-    [
-        ("+0.51 ± 0.18", "irn-x4-small", "paper", "gain_over_plain"),
-        ("+0.53 ± 0.23", "irn-x2-small", "paper", "gain_over_plain"),
-        ("+0.61 ± 0.20", "irn-x4-small", "balanced", "gain_over_plain"),
-        ("+0.73 ± 0.31", "irn-x2-small", "balanced", "gain_over_plain"),
-    ],
-)
-def test_the_readme_quotes_it(text, model, variant, figure):
-    assert text in (ROOT / "README.md").read_text("utf-8")
-    mean, half = (
-        float(re.search(rf"quantitative,{model},Set5,mean,{variant},{name},dB,(.+)$", _figures(), re.MULTILINE)[1])
-        for name in (figure, f"{figure}_half_width_95")
-    )
-    assert f"{mean:+.2f} ± {half:.2f}" == text
-
-
-def _figures():
-    return (REPORT / "figures.csv").read_text("utf-8")

@@ -1,0 +1,122 @@
+"""The documents keep what they say: commands parse, examples run, tables and links are right."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from hcd.cli.main import main
+from hcd.zoo import model_entries
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+NOTES = sorted((DOCS / "notes").glob("[0-9]*.md"))
+GUIDES = sorted((DOCS / "guide").glob("*.md"))
+# Notes keep the commands of their day.
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")), *GUIDES]
+ALL = [*PAGES, *sorted((DOCS / "reference").glob("*.md")), DOCS / "notes" / "README.md", *NOTES]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page, language):
+    """The code blocks of that language."""
+    found, block, opened = [], [], None
+    for line in page.read_text("utf-8").splitlines():
+        if not line.startswith("```"):
+            block.append(line)
+        elif opened is None:
+            block, opened = [], line.removeprefix("```")
+        else:
+            found += ["\n".join(block)] if opened == language else []
+            opened = None
+    return found
+
+
+def commands(page):
+    """The command lines of a page's code blocks, continued lines joined, comments left out."""
+    for block in blocks(page, ""):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["hcd"] and "…" not in line:
+                yield words[1:]
+
+
+def parse(group, words):
+    """Parse a command line as click does, without running it."""
+    context = group.make_context("hcd", list(words), resilient_parsing=False)
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(
+            context, [*getattr(context, "_protected_args", []), *context.args]
+        )
+        context = command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_parse(page):
+    for words in commands(page):
+        try:
+            with contextlib.suppress(click.exceptions.Exit):  # --help, --version
+                parse(main, words)
+        except click.ClickException as error:
+            pytest.fail(f"hcd {shlex.join(words)}: {error.format_message()}")
+
+
+def test_there_are_commands():
+    assert sum(len(list(commands(page))) for page in PAGES) > 40
+
+
+def test_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text("utf-8").split()) < 900
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "benchmarks.md"], ids=name_of)
+def test_tables_are_those_of_the_figures(page, tables):
+    text = page.read_text("utf-8")
+    assert tables["with_tables"](text, tables["tables"]()) == text
+
+
+def test_every_model_with_figures_is_in_a_table():
+    text = (DOCS / "benchmarks.md").read_text("utf-8")
+    missing = [entry.name for entry in model_entries() if entry.figures and f"`{entry.name}`" not in text]
+    assert not missing
+
+
+def test_headline_is_in_the_table(tables):
+    found = tables["figures"]()["irn-x4"]["Set5"]
+    plain, balanced = (round(found[preset]["psnr_y"], 2) for preset in ("plain", "balanced"))
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert f"restores {balanced:.2f} dB (PSNR-Y) instead of {plain:.2f}: +{balanced - plain:.2f} dB" in text
+
+
+@pytest.mark.parametrize("page", ALL, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_note_is_in_the_index_under_its_title():
+    index = (DOCS / "notes" / "README.md").read_text("utf-8")
+    for note in NOTES:
+        number, title = note.read_text("utf-8").splitlines()[0].removeprefix("# ").split(": ", 1)
+        assert note.name.startswith(number)
+        assert f"| [{number}]({note.name}) | {title} |" in index
+
+
+def test_files_that_the_architecture_names_are_there():
+    for name in re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", (DOCS / "architecture.md").read_text("utf-8")):
+        assert (ROOT / "src" / "hcd" / name).is_file(), name
