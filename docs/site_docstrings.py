@@ -1,4 +1,4 @@
-"""Docstrings for the reference pages: entries of several names, and roles of Sphinx."""
+"""Docstrings for the reference pages: entries of several names, roles and literal blocks of Sphinx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from griffe import Extension, Object
 
 # "    steps_hr, steps_lr: evaluations of …", as an entry of Args or Attributes.
 _ENTRY = re.compile(r"^( {4,8})(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
+# A code block of reStructuredText is one of Markdown, but for the second colon.
+_LITERAL = re.compile(r"::$", re.MULTILINE)
 _ROLE = re.compile(r":(?:func|class|meth|mod|data|attr|exc):`~?([^`]*)`")
 
 
@@ -17,7 +19,7 @@ class Docstrings(Extension):
 
     def on_instance(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring is not None:
-            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            text = _LITERAL.sub(":", _ROLE.sub(r"`\1`", obj.docstring.value))
             obj.docstring.value = _ENTRY.sub(_split, text)
 
 
