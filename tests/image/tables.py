@@ -56,7 +56,7 @@ def row(kind: Kind, way: Way) -> str:
 def kinds_table() -> str:
     """Read: every kind, and what of it is in the picture that was rebuilt."""
     lines = [
-        "| format | mode | extra | bits read | alpha | orientation | profile | EXIF | XMP | dpi | PSNR | said |",
+        "| format | mode | extra | bits read | alpha | orientation | profile | EXIF | XMP | dpi | PSNR | warning |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -154,9 +154,9 @@ def results_table() -> str:
             cells = [
                 name,
                 "exact" if exact else "lossy, quality 95",
-                "yes" if deep else "no, said" if "bits per sample" in said else "lost",
+                "yes" if deep else "left out" if "bits per sample" in said else "lost",
                 *(
-                    "yes" if check else "no, said" if word in said else "lost"
+                    "yes" if check else "left out" if word in said else "lost"
                     for check, word in zip(checks, words, strict=True)
                 ),
                 "yes" if back.dpi is not None else "lost",
