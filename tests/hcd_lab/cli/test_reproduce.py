@@ -14,7 +14,6 @@ from hcd_lab.cli import report_progress as progress_module
 from hcd_lab.report.chapters.quantitative import Quantitative
 from hcd_lab.report.jobs import Solve
 from tests.cli.checks import assert_one_line, files_in
-from tests.cli.test_main import _LOADS_NO_TORCH
 from tests.hcd_lab.report.conftest import write_picture
 
 module = importlib.import_module("hcd_lab.report.reproduce")
@@ -207,7 +206,13 @@ def test_minutes(seconds, text):
 
 
 def test_help_loads_no_torch():
-    command = [sys.executable, "-c", _LOADS_NO_TORCH, "reproduce", "--help"]
+    script = """
+import sys
+from hcd.cli.main import main
+main(sys.argv[1:], standalone_mode=False)
+sys.exit("torch" in sys.modules)
+"""
+    command = [sys.executable, "-c", script, "reproduce", "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--quick" in click.unstyle(done.stdout)
