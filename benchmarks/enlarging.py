@@ -18,7 +18,7 @@ from rich.table import Table
 
 import hcd
 from hcd.evaluate.measurement import benchmark_crop, measure
-from hcd.image import list_pictures, read_picture
+from hcd.image import Picture, list_pictures, read_picture
 from hcd.ops import resize_bicubic
 
 HEADS = ("network", "its LR by bicubic", "bicubic both ways", "LR PSNR-Y")
@@ -27,7 +27,7 @@ HEADS = ("network", "its LR by bicubic", "bicubic both ways", "LR PSNR-Y")
 def figures(file: Path, model: hcd.Rescaler, preset: str) -> tuple[float, ...]:
     """Of one picture, in the order of ``HEADS``."""
     rgb = benchmark_crop(read_picture(file).rgb, model.scale, str(file))
-    found = measure(rgb, file.name, model, preset)
+    found = measure(Picture(rgb=rgb), model, hcd.PRESETS[preset], image=file.name, preset=preset)
     bicubic = hcd.quantize(resize_bicubic(rgb, Fraction(1, model.scale)))
     enlarged = (hcd.quantize(resize_bicubic(lr, Fraction(model.scale))) for lr in (found.lr, bicubic))
     reached = [hcd.psnr(picture, rgb, border=model.scale) for picture in enlarged]

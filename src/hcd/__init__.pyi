@@ -6,6 +6,8 @@ from .errors import HcdError as HcdError
 from .metrics import psnr as psnr
 from .metrics import ssim as ssim
 from .ops import quantize as quantize
+from .pipeline import downscale_file as downscale_file
+from .pipeline import upscale_file as upscale_file
 from .rescaler import Rescaler as Rescaler
 from .zoo import load as load
 

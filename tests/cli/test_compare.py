@@ -21,7 +21,7 @@ def test_page_and_pictures_are_written(hcd, photo_file, tmp_path):
 
 
 def test_json(hcd, photo_file, tmp_path):
-    result = hcd("compare", photo_file(), "-o", tmp_path / "page", *FAST, "--steps-lr", "3", "--json")
+    result = hcd("compare", photo_file(), "-o", tmp_path / "page", *FAST, "--set", "steps_lr=3", "--json")
     report = json.loads(result.stdout)
     assert report["page"] == str(tmp_path / "page" / "index.html")
     assert [entry["preset"] for entry in report["presets"]] == ["plain", "fast"]
@@ -74,4 +74,6 @@ def test_demo_goes_the_whole_way(hcd, tmp_path):
 
 def test_demo_without_its_extra(hcd, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
-    assert_one_line(hcd("demo", "-o", tmp_path / "demo", "--model", "bicubic-x4"), 2, "pip install 'hcd[demo]'")
+    assert_one_line(
+        hcd("demo", "-o", tmp_path / "demo", "--model", "bicubic-x4"), 2, "'skimage'", "pip install 'hcd[demo]'"
+    )

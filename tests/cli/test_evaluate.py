@@ -62,7 +62,7 @@ def test_bad_pictures_are_named_and_the_others_measured(hcd, folder, photo_file,
 
 def test_settings_leave_plain_alone(hcd, folder, tmp_path):
     out = tmp_path / "figures.json"
-    arguments = ("--model", "bicubic-x2", "--presets", "plain,fast", "--steps-lr", "2", "--json", out)
+    arguments = ("--model", "bicubic-x2", "--presets", "plain,fast", "--set", "steps_lr=2", "--json", out)
     assert hcd("evaluate", folder, *arguments).exit_code == 0
     assert [row["grad_evals"] for row in json.loads(out.read_text())["rows"]] == [0, 2, 0, 2]
 
@@ -85,7 +85,7 @@ def test_no_preset_at_all(hcd, folder, presets):
     [
         (("--presets", "plain,fsat"), ("Did you mean 'fast'?",)),
         (("--model", "bicubic-x3"), ("Did you mean 'bicubic-x4'?",)),
-        (("--steps-lr", "-1"), ("steps_lr -1",)),
+        (("--set", "steps_lr=-1"), ("steps_lr -1",)),
     ],
 )
 def test_value_that_cannot_be_used(hcd, folder, arguments, parts):

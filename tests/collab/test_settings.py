@@ -6,9 +6,10 @@ import dataclasses
 import math
 
 import pytest
+import torch
 
 import hcd
-from hcd.collab import Mixed, SquaredError, get_settings
+from hcd.collab import Changes, Mixed, Settings, SquaredError, get_settings
 from hcd.errors import UsageError
 from hcd.solver import NormalizedGradient
 
@@ -44,6 +45,26 @@ def test_overrides_replace_and_leave_the_preset_alone():
     assert (changed.steps_lr, changed.seed) == (3, 9)
     assert dataclasses.replace(changed, steps_lr=before.steps_lr, seed=before.seed) == before
     assert hcd.PRESETS["balanced"] == before
+
+
+def test_settings_take_the_place_of_a_name(photo):
+    model = hcd.load("bicubic-x2")
+    settings = hcd.PRESETS["fast"].replace(steps_lr=2, loss="y")
+    assert settings == get_settings(settings) == get_settings("fast", steps_lr=2, loss="y")
+    result = hcd.collaborate(photo, model, settings)
+    assert result.grad_evals == 2
+    assert torch.equal(result.lr, hcd.collaborate(photo, model, "fast", steps_lr=2, loss="y").lr)
+    assert hcd.collaborate(photo, model, settings, steps_lr=1).grad_evals == 1
+
+
+def test_changes_are_typed_for_every_field():
+    assert list(Changes.__annotations__) == [field.name for field in dataclasses.fields(Settings)]
+
+
+@pytest.mark.parametrize("wrong", [3, None, {"steps_lr": 3}], ids=str)
+def test_what_is_neither_a_name_nor_settings(wrong):
+    with pytest.raises(UsageError, match="must be the name of a preset or Settings; known: plain, paper"):
+        get_settings(wrong)
 
 
 def test_settings_are_frozen():

@@ -165,7 +165,9 @@ def test_sixteen_bit_gray_goes_the_whole_way(tmp_path):
 
 def test_progress_is_handed_on(make_picture):
     seen = []
-    small = downscale_picture(make_picture(8, 8), hcd.load("bicubic-x2"), "fast", on_evaluation=seen.append, steps_lr=3)
+    small = downscale_picture(
+        make_picture(8, 8), hcd.load("bicubic-x2"), hcd.PRESETS["fast"].replace(steps_lr=3), on_evaluation=seen.append
+    )
     assert [entry.step for entry in seen] == [1, 2, 3]
     assert small.result.history == tuple(seen)
 

@@ -120,7 +120,7 @@ class TestMethod:
     def test_a_picture_goes_there_and_back(self, model, gray):
         rgb = make_smooth_picture(64, 64)
         picture = Picture(rgb=rgb[:, :1].expand(-1, 3, -1, -1) if gray else rgb, gray=gray)
-        small = downscale_picture(picture, model, "fast", steps_lr=1)
+        small = downscale_picture(picture, model, hcd.PRESETS["fast"].replace(steps_lr=1))
         assert small.picture.rgb.shape == (1, 3, 16, 16)
         restored = upscale_picture(small.picture, model, small.info)
         assert restored.rgb.shape == (1, 3, 64, 64)

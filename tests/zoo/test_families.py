@@ -185,7 +185,7 @@ class TestOfficialRLFN:
         from hcd.evaluate import evaluate_folder
 
         model = hcd.load(f"bicubic-rlfn-x{scale}", weights=upscalers_folder / f"rlfn_x{scale}.pth")
-        report = evaluate_folder(benchmarks_folder / benchmark, model, ["plain"])
+        report = evaluate_folder(benchmarks_folder / benchmark, model, {"plain": hcd.PRESETS["plain"]})
         assert report.mean()["plain"]["psnr_y"] == pytest.approx(published, abs=0.02)
 
     @pytest.mark.parametrize("size", [(1, 1), (3, 9), (14, 60), (15, 15)])

@@ -1,4 +1,4 @@
-"""``hcd demo``: the whole way of one photograph, from a picture that a dependency ships."""
+"""``hcd demo``: downscale, rebuild and compare a photograph that a dependency ships."""
 
 from __future__ import annotations
 
@@ -14,24 +14,14 @@ import click
 @click.option("--model", default="irn-x4", show_default=True, help="Model name, see 'hcd models'.")
 def command(out: Path, model: str) -> None:
     """Downscale, rebuild and compare a photograph (scikit-image's cat, extra [demo])."""
-    from hcd.cli.compare import print_comparison
-    from hcd.cli.progress import solve_progress
+    import skimage
+
+    from hcd.cli.compare import print_comparison, run_comparison
     from hcd.collab import get_settings
-    from hcd.errors import MissingDependencyError
-    from hcd.evaluate import compare
-    from hcd.image import read_picture
     from hcd.zoo import load
 
-    try:
-        import skimage
-    except ImportError as error:
-        raise MissingDependencyError("demo: needs scikit-image; install it with pip install 'hcd[demo]'") from error
     photograph = Path(skimage.__file__).parent / "data" / "chelsea.png"
-    rescaler = load(model)
-    steps = get_settings("balanced").evaluations
-    with solve_progress(steps) as progress:
-        progress.start(photograph.name, steps)
-        comparison = compare(read_picture(photograph), "chelsea.png", rescaler, out, on_evaluation=progress.evaluation)
-    print_comparison(comparison, as_json=False)
-    small = out / "balanced.lr.png"
+    preset = "balanced"
+    print_comparison(run_comparison(photograph, load(model), out, get_settings(preset), preset, "cpu"), as_json=False)
+    small = out / f"{preset}.lr.png"
     click.echo(f"the small picture: {small}; rebuild it with: hcd upscale {small} -o {out / 'rebuilt.png'}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hcd.cli.options import given, load_model, model_options, path_argument, solver_options
+from hcd.cli.options import load_model, model_options, path_argument
+from hcd.cli.settings import settings_options
 
 if TYPE_CHECKING:
     from hcd.evaluate import Report, Row
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 @path_argument("folder", metavar="DIR")
 @model_options("irn-x4")
 @click.option("--presets", default="plain,paper,balanced", show_default=True, help="Comma-separated presets.")
-@solver_options
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@settings_options
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the metrics to this file.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -28,20 +29,20 @@ def command(
     weights: Path | None,
     device: str,
     presets: str,
+    changes: dict[str, Any],
     json_file: Path | None,
-    **solver: Any,
 ) -> None:
     """Measure a model and presets on every picture in DIR, on the decoded 8-bit LR files."""
     from hcd.cli.progress import solve_progress
-    from hcd.evaluate import evaluate_folder, json_text
+    from hcd.evaluate import evaluate_folder, settings_of
     from hcd.files import write_atomically
     from hcd.image import list_pictures
+    from hcd.jsontext import json_text
 
-    names = [name.strip() for name in presets.split(",") if name.strip()]
-    settings = given(**solver)
+    settings = settings_of([name.strip() for name in presets.split(",") if name.strip()], **changes)
     rescaler, device = load_model(model, weights, device)
     pictures = len(list_pictures(folder))
-    with solve_progress(pictures * _evaluations(names, settings)) as progress:
+    with solve_progress(pictures * sum(each.evaluations for each in settings.values())) as progress:
 
         def show(row: Row) -> None:
             progress.print(
@@ -52,12 +53,11 @@ def command(
         report = evaluate_folder(
             folder,
             rescaler,
-            names,
+            settings,
             device=device,
-            on_start=lambda image, preset: progress.start(f"{image} {preset}", _evaluations([preset], settings)),
+            on_start=lambda image, preset: progress.start(f"{image} {preset}", settings[preset].evaluations),
             on_evaluation=progress.evaluation,
             on_row=show,
-            **settings,
         )
     _print(report)
     if json_file is not None:
@@ -66,13 +66,6 @@ def command(
         click.echo(f"Error: {error}", err=True)
     if report.failed:
         ctx.exit(1)
-
-
-def _evaluations(presets: list[str], settings: dict[str, Any]) -> int:
-    from hcd.collab import get_settings
-
-    configured = [get_settings(p, **({} if p == "plain" else settings)) for p in presets]
-    return sum(c.evaluations for c in configured)
 
 
 def _print(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values become settings."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -38,36 +38,6 @@ def model_options(default: str | None) -> Callable[[F], F]:
         )
 
     return add
-
-
-def solver_options(command: F) -> F:
-    """The settings of ``collaborate`` that commands offer; absent ones leave the preset's value."""
-    for option in (
-        click.option("--seed", type=int, help="Seed of the random start."),
-        click.option(
-            "--direction",
-            type=click.Choice(["collaborative", "adversarial"]),
-            help="adversarial makes the reconstruction worse instead of better.",
-        ),
-        click.option(
-            "--loss", help="What is minimized: rgb+y (default; of plain and paper, rgb), rgb, y, charbonnier."
-        ),
-        click.option("--rule", help="Step rule; 'hcd bench solver --rules all@10 DIR' compares them."),
-        click.option("--min-lr-psnr", type=float, help="Least PSNR (RGB, dB) of the LR picture against the plain one."),
-        click.option("--max-change", type=int, help="Largest change against the plain LR, in gray levels."),
-        click.option(
-            "--max-seconds", type=float, help="Stop each picture after this time, with what was found so far."
-        ),
-        click.option(
-            "--target-psnr",
-            type=float,
-            help="Stop at this PSNR of the restored picture (RGB, dB, before the last rounding).",
-        ),
-        click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage."),
-        click.option("--steps-hr", type=int, help="Gradient evaluations of the HR stage."),
-    ):
-        command = option(command)
-    return command
 
 
 def out_option(text: str) -> Callable[[F], F]:

@@ -8,11 +8,12 @@ from hcd.collab.objective import EvaluationStats, Reconstruction
 from hcd.collab.penalties import Penalty
 from hcd.collab.result import Evaluation, Result
 from hcd.collab.rounding import Rounding, Unrounded
-from hcd.collab.settings import PRESETS, Settings, get_settings
+from hcd.collab.settings import PRESETS, Changes, Settings, get_settings
 
 __all__ = [
     "LOSSES",
     "PRESETS",
+    "Changes",
     "Charbonnier",
     "CompressedSize",
     "Compression",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from hcd.collab.result import Evaluation, Result
-from hcd.collab.settings import get_settings
+from hcd.collab.settings import Changes, Settings, get_settings
 from hcd.collab.stages import Run
 from hcd.errors import ShapeError
 from hcd.rescaler import Rescaler
@@ -19,13 +19,13 @@ from hcd.rescaler import Rescaler
 def collaborate(
     hr: Tensor,
     model: Rescaler,
-    preset: str = "balanced",
+    preset: str | Settings = "balanced",
     *,
     memory: int | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    **settings: Any,
+    **changes: Unpack[Changes],
 ) -> Result:
     """Downscale so that the model's own upscaling restores the original as well as possible.
 
@@ -40,13 +40,13 @@ def collaborate(
     Args:
         hr: float ``[N, 3, H, W]``, RGB in [0, 1]; each picture of the batch is solved by itself.
         model: a rescaler from ``hcd.load``.
-        preset: ``plain``, ``paper``, ``fast``, ``balanced`` or ``best``.
+        preset: ``plain``, ``paper``, ``fast``, ``balanced`` or ``best``, or settings of your own.
         memory: bytes that the process, or on a GPU its tensors, may take; None for most of what is free. What does
             not fit whole is solved in tiles, which changes results by less than rounding does.
         on_evaluation: called after every gradient evaluation.
         on_tile: called for every tile of an evaluation with its number, from 1 on, and the number of all.
         stop: asked after every evaluation and every tile; true ends the descent with the best found so far.
-        **settings: any field of :class:`Settings`, replacing the preset's.
+        **changes: any field of :class:`Settings`, replacing the preset's.
 
     Returns:
         A :class:`Result`; deterministic for the same input, settings, memory and machine (unless
@@ -59,7 +59,7 @@ def collaborate(
 
     Source: Xu et al., "Hierarchical Collaborative Downscaling", ICCV 2023 (arXiv 2211.10643), algorithm 1.
     """
-    configured = get_settings(preset, **settings)
+    settings = get_settings(preset, **changes)
     _check(hr)
     # The caller may be in inference mode, whose tensors can take no part in a gradient.
     with torch.inference_mode(False):
@@ -67,7 +67,7 @@ def collaborate(
         hr = hr.detach().clone() if hr.is_inference() else hr.detach()
         run = Run(
             model=model,
-            settings=configured,
+            settings=settings,
             memory=memory,
             on_evaluation=on_evaluation,
             on_tile=on_tile,

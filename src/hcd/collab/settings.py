@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from hcd.collab.losses import Loss, SquaredError, get_loss
 from hcd.collab.penalties import Penalty
 from hcd.collab.rounding import Rounding, Unrounded
-from hcd.errors import UsageError, unknown_name
+from hcd.errors import UsageError, named, unknown_name
 from hcd.nets.cpu.precision import PRECISIONS
 from hcd.ops import NORMS
 from hcd.solver import LBFGS, NormalizedGradient, StepRule, get_rule
@@ -20,9 +20,38 @@ STAGES = ("hr", "lr")
 """The stages in their order."""
 
 
+class Changes(TypedDict, total=False):
+    """Changes of :class:`Settings` by keyword: its fields, with names in place of rule and loss where there are any."""
+
+    steps_hr: int
+    steps_lr: int
+    rule: StepRule | str
+    loss: Loss | str
+    penalties: tuple[Penalty, ...]
+    norm: str
+    epsilon_hr: float
+    epsilon_lr: float
+    random_start: bool
+    keep: Literal["best", "last"]
+    round_hr: bool
+    rounding: Rounding
+    never_worse: bool
+    direction: Literal["collaborative", "adversarial"]
+    max_change: int | None
+    min_lr_psnr: float
+    target_psnr: float
+    tolerance: float
+    max_seconds: float
+    seed: int
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of one solve. Pixel values are in [0, 1]; a gray level is 1/255.
+
+    >>> PRESETS["fast"].replace(steps_lr=5).evaluations
+    5
 
     Attributes:
         steps_hr, steps_lr: gradient evaluations of the HR stage and of the LR stage after it; 0 skips the stage.
@@ -77,6 +106,20 @@ class Settings:
     def evaluations(self) -> int:
         """Gradient evaluations of both stages, at most."""
         return self.steps_hr + self.steps_lr
+
+    def replace(self, **changes: Unpack[Changes]) -> Settings:
+        """Return these settings, some of them changed.
+
+        Raises:
+            UsageError: unknown setting, or a value that cannot be used.
+        """
+        values: dict[str, Any] = dict(changes)
+        for name, value in values.items():
+            if name not in self.__dataclass_fields__:
+                raise UsageError(unknown_name("setting", name, self.__dataclass_fields__))
+            if isinstance(value, str) and name in _BY_NAME:
+                values[name] = _BY_NAME[name](value)
+        return replace(self, **values) if values else self
 
     def __post_init__(self) -> None:
         if not (_is_count(self.steps_hr) and _is_count(self.steps_lr)):
@@ -143,19 +186,14 @@ PRESETS: dict[str, Settings] = {
 _BY_NAME: dict[str, Callable[[str], Any]] = {"rule": get_rule, "loss": get_loss}
 
 
-def get_settings(preset: str, **overrides: Any) -> Settings:
-    """Return the settings of a preset, some of them replaced.
+def get_settings(preset: str | Settings, **changes: Unpack[Changes]) -> Settings:
+    """Return the settings of a preset, or the given ones, some of them changed.
 
     Raises:
         UsageError: unknown preset or setting, or a value that cannot be used.
     """
-    if preset not in PRESETS:
-        raise UsageError(unknown_name("preset", preset, PRESETS))
-    known = Settings.__dataclass_fields__
-    for name in overrides:
-        if name not in known:
-            raise UsageError(unknown_name("setting", name, known))
-    for name, of_name in _BY_NAME.items():
-        if isinstance(overrides.get(name), str):
-            overrides[name] = of_name(overrides[name])
-    return replace(PRESETS[preset], **overrides)
+    if isinstance(preset, str):
+        return named("preset", preset, PRESETS).replace(**changes)
+    if not isinstance(preset, Settings):
+        raise UsageError(f"preset {preset!r}: must be the name of a preset or Settings; known: {', '.join(PRESETS)}")
+    return preset.replace(**changes)

@@ -1,19 +1,17 @@
-"""Benchmark protocol on pictures and folders, and plain against collaborative on one picture."""
+"""The field's protocol on pictures and folders, and plain against collaborative on one picture."""
 
-from hcd.evaluate.comparison import Comparison, Figures, compare
+from hcd.evaluate.comparison import Comparison, compare
 from hcd.evaluate.measurement import Measurement, Row, benchmark_crop, measure
-from hcd.evaluate.protocol import Report, evaluate_folder
-from hcd.jsontext import json_text
+from hcd.evaluate.protocol import Report, evaluate_folder, settings_of
 
 __all__ = [
     "Comparison",
-    "Figures",
     "Measurement",
     "Report",
     "Row",
     "benchmark_crop",
     "compare",
     "evaluate_folder",
-    "json_text",
     "measure",
+    "settings_of",
 ]

@@ -1,56 +1,53 @@
-"""Plain against collaborative on one picture: pictures, difference maps, numbers and a page that shows them."""
+"""Plain against collaborative on one picture: pictures, difference maps, metrics and a page that shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from torch import Tensor
 
-from hcd.collab import Evaluation
+from hcd.collab import PRESETS, Evaluation, Settings
 from hcd.errors import UsageError
+from hcd.evaluate.measurement import Measurement, Row, measure
 from hcd.files import write_atomically
-from hcd.image import Picture, decode_lr, encode, encode_lr
+from hcd.image import Picture, encode
 from hcd.jsontext import json_text
-from hcd.metrics import psnr, ssim
 from hcd.ops import quantize
-from hcd.pipeline import downscale_picture, upscale_picture
 from hcd.rescaler import Rescaler
 
 ERROR_GAIN = 8
-"""How much the error maps are amplified."""
-_SMALLEST_FOR_SSIM = 11
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What one preset gave on the picture, measured on the decoded LR file; PSNR in dB, on Y and RGB."""
-
-    preset: str
-    psnr_y: float
-    psnr_rgb: float
-    ssim_y: float | None
-    lr_bytes: int
-    grad_evals: int
-    seconds: float
-    max_change: int
-    """Largest distance of the LR from the plain LR, in gray levels."""
-
-    def gain_over(self, plain: Figures) -> str:
-        """Difference of PSNR-Y in dB, signed; no difference where both are perfect."""
-        return f"{0.0 if self.psnr_y == plain.psnr_y else self.psnr_y - plain.psnr_y:+.2f}"
+"""Amplification of the error maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The page that was written, and the figures on it by preset, ``plain`` first."""
+    """What was measured and written.
+
+    Attributes:
+        page: the page.
+        plain, ours: metrics of the plain LR and of the collaborative one.
+        max_change: largest distance of the two LR pictures, in gray levels.
+    """
 
     page: Path
-    figures: tuple[Figures, ...]
+    plain: Row
+    ours: Row
+    max_change: int
+
+    @property
+    def gain(self) -> str:
+        """The gain over plain in PSNR-Y, in dB, signed; 0 where both are perfect."""
+        same = self.ours.psnr_y == self.plain.psnr_y
+        return f"{0.0 if same else self.ours.psnr_y - self.plain.psnr_y:+.2f}"
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the metrics of both for JSON, plain first."""
+        changes = ((self.plain, 0), (self.ours, self.max_change))
+        return [asdict(row) | {"max_change": change} for row, change in changes]
 
 
 def compare(
@@ -58,11 +55,11 @@ def compare(
     title: str,
     model: Rescaler,
     folder: Path,
+    settings: Settings,
     *,
-    preset: str = "balanced",
+    preset: str,
     device: str = "cpu",
     on_evaluation: Callable[[Evaluation], None] | None = None,
-    **settings: Any,
 ) -> Comparison:
     """Downscale and rebuild a picture plainly and collaboratively, and write a page that shows both.
 
@@ -70,68 +67,77 @@ def compare(
     (absolute error times 8) for both presets, ``perturbation.png`` (difference of the LR pictures around
     gray, amplified to full range), ``figures.json`` and ``index.html``, which opens from disk.
 
+    Args:
+        picture: the original; compared by its colors alone.
+        title: of the page.
+        model: the rescaler, on ``device``.
+        folder: where to write; made where it is missing.
+        settings: what is compared with plain.
+        preset: name of these settings, for page and files.
+        on_evaluation: called after every gradient evaluation.
+
     Raises:
         OutputError: the folder cannot be written.
-        UsageError: unknown preset or setting, or the preset ``plain``.
+        UsageError: the preset ``plain``.
     """
     if preset == "plain":
         raise UsageError("preset 'plain': nothing to compare it with; use another preset")
-    hr = picture.rgb
-    files = {"original.png": encode(Picture(rgb=hr, gray=picture.gray, icc=picture.icc), ".png")}
-    figures: list[Figures] = []
-    # Small pictures are compared whole, tiny ones without SSIM.
-    border = model.scale if min(hr.shape[-2:]) >= 2 * model.scale + _SMALLEST_FOR_SSIM else 0
-    large_enough = min(hr.shape[-2:]) >= _SMALLEST_FOR_SSIM
-    pictures: dict[str, Tensor] = {}
-    for name in ("plain", preset):
-        small = downscale_picture(
-            Picture(rgb=hr, gray=picture.gray, icc=picture.icc),
-            model,
-            name,
-            device=device,
-            on_evaluation=on_evaluation,
-            **({} if name == "plain" else settings),
+    picture = replace(picture, alpha=None, exif=None, xmp=None, dpi=None)
+    # A picture too small for the protocol's border is measured whole.
+    border = model.scale if min(picture.height, picture.width) >= 2 * model.scale + _SMALLEST_CUT else 0
+    plain, ours = (
+        measure(
+            picture, model, chosen, image=title, preset=name, border=border, device=device, on_evaluation=on_evaluation
         )
-        data = encode_lr(small.picture, small.info)
-        decoded, info = decode_lr(data, folder / f"{name}.lr.png")
-        restored = upscale_picture(decoded, model, info, device=device)
-        pictures[name] = decoded.rgb
-        files[f"{name}.lr.png"] = data
-        files[f"{name}.png"] = encode(restored, ".png")
-        error = (quantize(restored.rgb) - quantize(hr)).abs() * ERROR_GAIN
-        files[f"{name}.error.png"] = encode(Picture(rgb=error), ".png")
-        change = (pictures[name] - pictures["plain"]) * 255
-        figures.append(
-            Figures(
-                preset=name,
-                psnr_y=psnr(restored.rgb, hr, border=border),
-                psnr_rgb=psnr(restored.rgb, hr, channel="rgb", border=border),
-                ssim_y=ssim(restored.rgb, hr, border=border) if large_enough else None,
-                lr_bytes=len(data),
-                grad_evals=small.result.grad_evals,
-                seconds=small.result.seconds,
-                max_change=round(float(change.abs().max())),
-            )
-        )
-    perturbation = pictures[preset] - pictures["plain"]
+        for name, chosen in (("plain", PRESETS["plain"]), (preset, settings))
+    )
+    found = Comparison(page=folder / "index.html", plain=plain.row, ours=ours.row, max_change=ours.max_change)
+    perturbation = ours.lr - plain.lr
     gain = 0.5 / max(float(perturbation.abs().max()), 1 / 255)
-    files["perturbation.png"] = encode(Picture(rgb=0.5 + gain * perturbation), ".png")
-    facts = {"title": title, "model": model.name, "scale": model.scale, "width": hr.shape[-1], "height": hr.shape[-2]}
-    files["figures.json"] = json_text({**facts, "presets": [asdict(f) for f in figures]}).encode()
+    facts = {
+        "title": title,
+        "model": model.name,
+        "scale": model.scale,
+        "width": picture.width,
+        "height": picture.height,
+    }
     page = _render(
         **facts,
-        gain=figures[1].gain_over(figures[0]),
+        gain=found.gain,
         preset=preset,
-        figures=figures,
+        presets=found.as_json(),
         lr_width=perturbation.shape[-1],
         lr_height=perturbation.shape[-2],
         border=border,
         perturbation_gain=round(gain),
         error_gain=ERROR_GAIN,
     )
-    for file, data in {**files, "index.html": page.encode(errors="backslashreplace")}.items():
+    files = {
+        "original.png": encode(picture, ".png"),
+        **_files_of(plain, picture),
+        **_files_of(ours, picture),
+        "perturbation.png": encode(Picture(rgb=0.5 + gain * perturbation), ".png"),
+        "figures.json": json_text({**facts, "presets": found.as_json()}).encode(),
+        "index.html": page.encode(errors="backslashreplace"),
+    }
+    for file, data in files.items():
         write_atomically(folder / file, data)
-    return Comparison(page=folder / "index.html", figures=tuple(figures))
+    return found
+
+
+# Pixels that are left inside the border, where it is cut: a window of SSIM.
+_SMALLEST_CUT = 11
+
+
+def _files_of(measured: Measurement, original: Picture) -> dict[str, bytes]:
+    """The LR file, what it restores, and the map of errors."""
+    preset, restored = measured.row.preset, measured.restored
+    error = (quantize(restored.rgb) - quantize(original.rgb)).abs() * ERROR_GAIN
+    return {
+        f"{preset}.lr.png": measured.lr_file,
+        f"{preset}.png": encode(restored, ".png"),
+        f"{preset}.error.png": encode(Picture(rgb=error), ".png"),
+    }
 
 
 def _render(**values: Any) -> str:

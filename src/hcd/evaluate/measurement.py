@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from hcd.collab import Evaluation, Result
+from hcd.collab import Evaluation, Result, Settings
 from hcd.errors import ImageError
 from hcd.image import Picture, decode_lr, encode_lr
 from hcd.metrics import psnr, ssim
-from hcd.ops import quantize, resize_bicubic
+from hcd.ops import pad_to_multiple, quantize, resize_bicubic
 from hcd.pipeline import downscale_picture, upscale_picture
 from hcd.rescaler import Rescaler
 
@@ -23,13 +23,14 @@ _SSIM_WINDOW = 11
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Figures of one picture under one preset.
+    """Metrics of one picture under one preset.
 
     Attributes:
         image: file name.
-        preset: preset of ``collaborate``.
-        psnr_y, ssim_y, psnr_rgb: of the restored 8-bit picture, border of ``scale`` pixels cut; dB for PSNR.
-        lr_psnr: PSNR on luma, in dB, of the LR file against the rounded bicubic LR, no border cut.
+        preset: name of the preset.
+        psnr_y, ssim_y, psnr_rgb: of the restored 8-bit picture without its border; dB for PSNR. SSIM is NaN on
+            pictures smaller than its window.
+        lr_psnr: PSNR on luma, in dB, of the LR file against the rounded bicubic LR, with its border.
         lr_bytes: size of the LR file (PNG), metadata included.
         grad_evals: gradient evaluations spent.
         seconds: wall time of the downscaling.
@@ -48,68 +49,76 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The figures, and what they were measured on.
+    """The metrics, and what they were measured on.
 
     Attributes:
-        row: the figures.
+        row: the metrics.
         lr_file: bytes of the LR file (PNG).
-        lr: what is decoded from it, float ``[1, 3, h, w]``.
-        restored: the 8-bit picture that it restores, float ``[1, 3, H, W]``.
-        result: of ``collaborate``.
+        lr: the decoded LR file, float ``[1, 3, h, w]``.
+        restored: the 8-bit picture restored from it.
+        result: what ``collaborate`` returned.
     """
 
     row: Row
     lr_file: bytes
     lr: Tensor
-    restored: Tensor
+    restored: Picture
     result: Result
+
+    @property
+    def max_change(self) -> int:
+        """Largest distance of the LR from the plain LR, in gray levels."""
+        return round(float((self.lr - self.result.plain_lr.cpu()).abs().max()) * 255)
 
 
 def benchmark_crop(rgb: Tensor, scale: int, name: str) -> Tensor:
-    """A picture as the protocols read it: cut right and bottom to a multiple of the scale.
+    """Crop a picture as the field's protocols do: right and bottom, to multiples of the scale.
 
     Raises:
-        ImageError: too small for the figures.
+        ImageError: too small for the metrics.
     """
     height, width = (side - side % scale for side in rgb.shape[-2:])
-    if min(rgb.shape[-2:]) < _SSIM_WINDOW + 2 * scale:
+    if min(height, width) < _SSIM_WINDOW + 2 * scale:
         raise ImageError(f"{name}: too small to evaluate at scale {scale}; leave it out")
     return rgb[..., :height, :width]
 
 
 def measure(
-    rgb: Tensor,
-    name: str,
+    picture: Picture,
     model: Rescaler,
-    preset: str,
+    settings: Settings,
     *,
+    image: str,
+    preset: str,
+    border: int | None = None,
     device: str = "cpu",
     memory: int | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
-    **settings: Any,
 ) -> Measurement:
     """Downscale a picture, encode it as an LR file, decode and upscale that, round to 8 bits and compare.
 
     Args:
-        rgb: ``[1, 3, H, W]``, RGB in [0, 1], from :func:`benchmark_crop`.
-        name: of the picture, for the row.
-        memory, on_evaluation, settings: as of :func:`hcd.collaborate`; ``device`` is where the model is.
+        picture: the original; alpha is left out. By the protocol, its colors are from :func:`benchmark_crop`.
+        model: the rescaler, on ``device``.
+        settings: how to downscale.
+        image, preset: names for the row.
+        border: pixels left out on every side; None for the scale, as the protocol wants it.
+        memory, on_evaluation: as of :func:`hcd.collaborate`.
     """
-    picture = Picture(rgb=rgb)
-    small = downscale_picture(
-        picture, model, preset, device=device, memory=memory, on_evaluation=on_evaluation, **settings
-    )
+    picture = replace(picture, alpha=None)
+    small = downscale_picture(picture, model, settings, device=device, memory=memory, on_evaluation=on_evaluation)
     data = encode_lr(small.picture, small.info)
-    decoded, info = decode_lr(data, Path(name))
-    restored = upscale_picture(decoded, model, info, device=device, memory=memory).rgb
-    bicubic = quantize(resize_bicubic(rgb, Fraction(1, model.scale)))
-    border = model.scale
+    decoded, info = decode_lr(data, Path(image))
+    restored = upscale_picture(decoded, model, info, device=device, memory=memory)
+    bicubic = quantize(resize_bicubic(pad_to_multiple(picture.rgb, model.scale), Fraction(1, model.scale)))
+    border = model.scale if border is None else border
+    large_enough = min(picture.height, picture.width) - 2 * border >= _SSIM_WINDOW
     row = Row(
-        image=name,
+        image=image,
         preset=preset,
-        psnr_y=psnr(restored, rgb, border=border),
-        ssim_y=ssim(restored, rgb, border=border),
-        psnr_rgb=psnr(restored, rgb, channel="rgb", border=border),
+        psnr_y=psnr(restored.rgb, picture.rgb, border=border),
+        ssim_y=ssim(restored.rgb, picture.rgb, border=border) if large_enough else math.nan,
+        psnr_rgb=psnr(restored.rgb, picture.rgb, channel="rgb", border=border),
         lr_psnr=psnr(decoded.rgb, bicubic),
         lr_bytes=len(data),
         grad_evals=small.result.grad_evals,

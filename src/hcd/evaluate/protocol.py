@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from hcd.collab import Evaluation, get_settings
+from hcd.collab import Changes, Evaluation, Settings, get_settings
 from hcd.errors import ImageError, PictureTooLargeError, ShapeError, UsageError
 from hcd.evaluate.measurement import Row, benchmark_crop, measure
-from hcd.image import list_pictures, read_picture
+from hcd.image import Picture, list_pictures, read_picture
 from hcd.rescaler import Rescaler
 
 
@@ -24,28 +24,39 @@ class Report:
     failed: tuple[tuple[str, str], ...] = ()
 
     def mean(self) -> dict[str, dict[str, float]]:
-        """Per preset, the mean of every figure over the pictures."""
+        """Return the mean over the pictures of every metric, by preset."""
         presets = dict.fromkeys(row.preset for row in self.rows)
-        figures = [f.name for f in fields(Row) if f.name not in ("image", "preset")]
-        return {preset: {name: _mean(self.rows, preset, name) for name in figures} for preset in presets}
+        metrics = [f.name for f in fields(Row) if f.name not in ("image", "preset")]
+        return {preset: {name: _mean(self.rows, preset, name) for name in metrics} for preset in presets}
 
     def as_json(self) -> dict[str, Any]:
-        """The structure that ``hcd evaluate --json`` writes."""
+        """Return the structure that ``hcd evaluate --json`` writes."""
         rows = [asdict(row) for row in self.rows]
         failed = [{"image": name, "error": error} for name, error in self.failed]
         return {"model": self.model, "scale": self.scale, "rows": rows, "mean": self.mean(), "failed": failed}
 
 
+def settings_of(presets: Sequence[str], **changes: Unpack[Changes]) -> dict[str, Settings]:
+    """Return the settings of several presets by name, changed in all but ``plain``, the baseline.
+
+    Raises:
+        UsageError: no preset, or an unknown preset or setting.
+    """
+    if not presets:
+        raise UsageError("presets: none given; name at least one")
+    changed = {preset: get_settings(preset, **changes) for preset in presets}
+    return {preset: get_settings(preset) if preset == "plain" else changed[preset] for preset in presets}
+
+
 def evaluate_folder(
     folder: Path,
     model: Rescaler,
-    presets: Sequence[str],
+    presets: Mapping[str, Settings],
     *,
     device: str = "cpu",
     on_start: Callable[[str, str], None] | None = None,
     on_evaluation: Callable[[Evaluation], None] | None = None,
     on_row: Callable[[Row], None] | None = None,
-    **settings: Any,
 ) -> Report:
     """Evaluate a rescaler under several presets on every picture of a folder.
 
@@ -54,34 +65,34 @@ def evaluate_folder(
 
     Args:
         folder: pictures directly inside it; files of other kinds are left out.
-        presets: preset names.
+        model: the rescaler, on ``device``.
+        presets: settings by name, see :func:`settings_of`.
         on_start, on_evaluation, on_row: progress; ``on_start`` gets file name and preset.
-        **settings: overrides for every preset but ``plain``.
 
     Raises:
-        UsageError: no such folder, no picture in it, or an unknown preset.
+        UsageError: no such folder, or no picture in it.
     """
-    files = list_pictures(folder)
-    if not presets:
-        raise UsageError("presets: none given; name at least one")
-    for preset in presets:
-        get_settings(preset, **settings)
     rows: list[Row] = []
     failed: list[tuple[str, str]] = []
-    for file in files:
+    for file in list_pictures(folder):
         try:
             # Without alpha, and gray as three channels.
             rgb = benchmark_crop(read_picture(file).rgb, model.scale, str(file))
         except ImageError as error:
             failed.append((file.name, str(error)))
             continue
-        for preset in presets:
+        for preset, settings in presets.items():
             if on_start is not None:
                 on_start(file.name, preset)
-            overrides = {} if preset == "plain" else settings
             try:
                 row = measure(
-                    rgb, file.name, model, preset, device=device, on_evaluation=on_evaluation, **overrides
+                    Picture(rgb=rgb),
+                    model,
+                    settings,
+                    image=file.name,
+                    preset=preset,
+                    device=device,
+                    on_evaluation=on_evaluation,
                 ).row
             except (PictureTooLargeError, ShapeError) as error:
                 failed.append((file.name, f"{file}: {error}"))

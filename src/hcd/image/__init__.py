@@ -1,7 +1,7 @@
 """Files ↔ tensors: reading, orientation, alpha, writing, codecs, and the LR file with its metadata."""
 
 from hcd.image.codec import CODECS, DEFAULT_QUALITY, Codec
-from hcd.image.encode import LOSSLESS_SUFFIXES, check_depth, encode, kind_of, losses_of_format
+from hcd.image.encode import LOSSLESS_SUFFIXES, check_depth, check_quality, encode, kind_of, losses_of_format
 from hcd.image.limits import MAX_PIXELS
 from hcd.image.lrfile import LRInfo, decode_lr, encode_lr, lost_profile, read_lr
 from hcd.image.picture import Picture, downscale_alpha, levels_of, upscale_alpha
@@ -18,6 +18,7 @@ __all__ = [
     "LRInfo",
     "Picture",
     "check_depth",
+    "check_quality",
     "decode_lr",
     "downscale_alpha",
     "encode",

@@ -32,8 +32,15 @@ _LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 32768}
 _XMP_TAG = 700
 
 
-def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = None, depth: int = 8) -> bytes:
-    """The bytes of a picture file: lossless, but for JPEG and AVIF (quality 95), which are for results.
+def encode(
+    picture: Picture,
+    suffix: str,
+    *,
+    comment: tuple[str, str] | None = None,
+    depth: int = 8,
+    quality: int | None = None,
+) -> bytes:
+    """Return the bytes of a picture file: lossless, but for JPEG and AVIF, which are for results.
 
     Carries color profile, EXIF, XMP and resolution where the format holds them; alpha is left out of JPEG and BMP.
 
@@ -42,22 +49,25 @@ def encode(picture: Picture, suffix: str, *, comment: tuple[str, str] | None = N
         comment: keyword and ASCII text stored in the file; PNG (iTXt chunk) and lossless WebP (EXIF
             ImageDescription, as ``keyword text``) only.
         depth: bits per sample, 8, or for PNG 16.
+        quality: 1 to 100, of JPEG, AVIF and lossy WebP; None for 95, and lossless WebP.
 
     Raises:
-        UsageError: unknown suffix, or one that cannot hold the comment or the depth.
+        UsageError: unknown suffix, or one that cannot hold the comment, the depth or the quality.
         OutputError: the picture is too large for the format.
         MissingDependencyError: 16 bits without the extra ``vips``.
     """
     kind = kind_of(suffix)
     if comment is not None and suffix not in LOSSLESS_SUFFIXES:
         raise UsageError(f"'{suffix}': cannot hold an LR picture; use {' or '.join(LOSSLESS_SUFFIXES)}")
+    check_quality(quality, PurePath(f"*{suffix}"))
+    lossy = 95 if quality is None else quality
     options: dict[str, dict[str, Any]] = {
         "PNG": {"optimize": True},
         # "exact" keeps the colors under transparent pixels, which the network reads like any other.
-        "WEBP": {"lossless": True, "quality": 100, "exact": True},
+        "WEBP": {"lossless": quality is None, "quality": quality or 100, "exact": True},
         "TIFF": {"compression": "tiff_deflate"},
-        "JPEG": {"quality": 95, "subsampling": 0},
-        "AVIF": {"quality": 95, "subsampling": "4:4:4", "max_threads": 1},
+        "JPEG": {"quality": lossy, "subsampling": 0},
+        "AVIF": {"quality": lossy, "subsampling": "4:4:4", "max_threads": 1},
         "BMP": {},
     }
     return save(picture, kind, comment=comment, depth=depth, **options[kind])
@@ -83,6 +93,20 @@ def check_depth(depth: int, target: PurePath) -> None:
         if target.suffix.lower() != ".png":
             raise UsageError(f"{target}: only PNG files are written with 16 bits per sample; use .png, or --depth 8")
         need_vips()
+
+
+def check_quality(quality: int | None, target: PurePath) -> None:
+    """Check that a file of that name can be written with a quality.
+
+    Raises:
+        UsageError: not with this suffix, or out of range.
+    """
+    if quality is None:
+        return
+    if kind_of(target.suffix.lower()) not in ("JPEG", "WEBP", "AVIF"):
+        raise UsageError(f"{target}: is lossless and has no quality; leave it out, or use .jpg, .webp or .avif")
+    if not 1 <= quality <= 100:
+        raise UsageError(f"quality {quality}: out of range; use 1 to 100")
 
 
 def save(

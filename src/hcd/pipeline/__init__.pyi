@@ -1,6 +1,15 @@
+from .downscaling import DownscaledFile as DownscaledFile
+from .downscaling import codec_of as codec_of
+from .downscaling import downscale_file as downscale_file
+from .downscaling import lr_name as lr_name
 from .receiver import Receiver as Receiver
 from .receiver import upscale_picture as upscale_picture
 from .sender import Downscaled as Downscaled
 from .sender import Encoded as Encoded
 from .sender import downscale_picture as downscale_picture
 from .sender import encode_downscaled as encode_downscaled
+from .upscaling import UpscaledFile as UpscaledFile
+from .upscaling import upscale_file as upscale_file
+from .upscaling import upscale_with as upscale_with
+from .upscaling import upscaled_name as upscaled_name
+from .upscaling import upscaled_path as upscaled_path

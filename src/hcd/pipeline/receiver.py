@@ -12,6 +12,7 @@ from hcd.errors import ImageError, MetadataError, ModelError, UsageError, printa
 from hcd.image import MAX_PIXELS, LRInfo, Picture, levels_of, read_lr, read_picture, upscale_alpha
 from hcd.memory import fit_upscaling
 from hcd.ops import quantize
+from hcd.pipeline.model import device_of, loaded
 from hcd.rescaler import GrayRescaler, Rescaler
 from hcd.zoo import SPANDREL, SPANDREL_RECORDED, get_entry, hash_weights, is_plugin, load, shipped_hash
 
@@ -56,10 +57,10 @@ class Receiver:
     """Rebuilds LR files with the models that they name, or with one given model; loads each model once.
 
     Args:
-        model: used instead of the model that files name; needed for files without metadata.
+        model: used instead of the model that files name: a name, or a loaded model; needed for files without metadata.
         weights: weights file (for GRAIN its folder), for ``model`` or, without it, for the files that were made with
             just these weights.
-        device: where the models run.
+        device: where models are loaded; a loaded one stays where it is.
         memory: bytes that restoring may take, see :func:`upscale_picture`.
         max_pixels: larger files are refused before they are decoded, and larger pictures before they are rebuilt.
         depth: bits per sample of the large pictures, 8 or 16; None for those of the LR files.
@@ -71,19 +72,22 @@ class Receiver:
     def __init__(
         self,
         *,
-        model: str | None = None,
+        model: str | Rescaler | None = None,
         weights: Path | None = None,
         device: str = "cpu",
         memory: int | None = None,
         max_pixels: int = MAX_PIXELS,
         depth: int | None = None,
     ) -> None:
-        self._max_pixels, self._depth = max_pixels, depth
+        self.depth = depth
+        self._max_pixels = max_pixels
         self._model, self._weights, self._device, self._memory = model, weights, device, memory
         self._weights_hash = "" if weights is None else hash_weights(weights)
         self._loaded: dict[tuple[str, Path | None, str | None], Rescaler] = {}
-        if model is not None:
+        if isinstance(model, str):
             self._load(model, weights)
+        elif model is not None:
+            loaded(model, weights, device)
 
     def restore(self, path: Path) -> Picture:
         """Read an LR file and rebuild the large picture.
@@ -111,7 +115,7 @@ class Receiver:
             )
         if info is None:
             self._check_size(path, picture, model.scale)
-        return upscale_picture(picture, model, info, depth=self._depth, device=self._device, memory=self._memory)
+        return upscale_picture(picture, model, info, depth=self.depth, device=device_of(model), memory=self._memory)
 
     def _check_size(self, path: Path, lr: Picture, scale: int) -> None:
         width, height = lr.width * scale, lr.height * scale
@@ -121,13 +125,15 @@ class Receiver:
                 "allowed; allow it with --max-pixels"
             )
 
-    def _given(self, name: str, info: LRInfo | None) -> Rescaler:
-        """The given model. A latent policy belongs to weights: the file's counts where it was made with these."""
-        model = self._load(name, self._weights)
+    def _given(self, given: str | Rescaler, info: LRInfo | None) -> Rescaler:
+        """The given model; of a name, with the file's latent policy where the file was made with the same weights."""
+        if isinstance(given, Rescaler):
+            return given
+        model = self._load(given, self._weights)
         if info is None or info.weights != model.weights_hash or info.latent == model.latent:
             return model
         try:
-            return self._load(name, self._weights, info.latent)
+            return self._load(given, self._weights, info.latent)
         except UsageError:  # no policy at all; the model was given so that damaged metadata do not matter
             return model
 

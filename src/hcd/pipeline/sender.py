@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hcd.collab import Evaluation, Loss, Result, collaborate, fit_solving, get_settings
+from hcd.collab import Evaluation, Loss, Result, Settings, collaborate, fit_solving, get_settings
 from hcd.image import (
     Codec,
     LRInfo,
@@ -57,7 +56,7 @@ class Downscaled:
 def downscale_picture(
     picture: Picture,
     model: Rescaler,
-    preset: str = "balanced",
+    preset: str | Settings = "balanced",
     *,
     depth: int = 8,
     codec: Codec | None = None,
@@ -66,7 +65,6 @@ def downscale_picture(
     on_evaluation: Callable[[Evaluation], None] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    **settings: Any,
 ) -> Downscaled:
     """Downscale one picture collaboratively; alpha is downscaled by bicubic, profile, EXIF, XMP and dpi are carried.
 
@@ -77,6 +75,7 @@ def downscale_picture(
 
     Args, Raises: as :func:`hcd.collaborate`; ``device`` is where the model is.
     """
+    settings = get_settings(preset)
     solved_for = GrayRescaler(model) if picture.gray else model
     hr = visible_colors(picture).to(device)
     levels = levels_of(depth)
@@ -86,21 +85,19 @@ def downscale_picture(
         codec.check(picture)
         # JPEG has no alpha, and AVIF keeps it apart from the colors.
         seen = alpha if codec.format == "webp" else None
-        in_loop = codec_settings(hr, solved_for, preset, codec, alpha=seen, memory=memory, **settings)
+        in_loop = codec_settings(hr, solved_for, settings, codec, alpha=seen, memory=memory)
     result = collaborate(
         hr,
         solved_for,
-        preset,
+        settings if in_loop is None else in_loop,
         memory=memory,
         on_evaluation=on_evaluation,
         on_tile=on_tile,
         stop=stop,
-        **(settings if in_loop is None else in_loop),
     )
     lr, reached, plain = result.lr, result.psnr[0], result.plain_psnr[0]
-    loss = get_settings(preset, **settings).loss
     if depth == 16:
-        lr, reached, plain = _with_sixteen_bits(hr, solved_for, result, loss, memory)
+        lr, reached, plain = _with_sixteen_bits(hr, solved_for, result, settings.loss, memory)
     info = LRInfo(
         model=model.name,
         weights=model.weights_hash,
@@ -118,7 +115,7 @@ def downscale_picture(
         result=result,
         psnr=reached,
         plain_psnr=plain,
-        loss=loss,
+        loss=settings.loss,
         codec=None if in_loop is None else codec,
     )
 

@@ -322,9 +322,8 @@ def _file_of(
     settings: EndToEndBenchmark, hr: Tensor, model: Rescaler, preset: str, overrides: dict[str, Any]
 ) -> tuple[bytes, Downscaled]:
     """The bytes of the LR file, and what was found."""
-    small = downscale_picture(
-        Picture(rgb=hr), model, preset, device=settings.device, memory=settings.memory, **overrides
-    )
+    solved_by = get_settings(preset, **overrides)
+    small = downscale_picture(Picture(rgb=hr), model, solved_by, device=settings.device, memory=settings.memory)
     return encode_lr(small.picture, small.info), small
 
 

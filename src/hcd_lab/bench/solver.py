@@ -53,13 +53,13 @@ def parse_contestant(text: str, *, loss: str | None = None) -> Method:
     {'rule': 'lbfgs', 'steps_lr': 40}
     """
     rule, at, count = text.partition("@")
-    changed = {} if loss is None or text == BASELINE else {"loss": loss}
+    changed: dict[str, Any] = {} if loss is None or text == BASELINE else {"loss": loss}
     if not at:
         get_settings(text, **changed)
         return Method(name=text, preset=text, settings=changed)
     if not (count.isdecimal() and int(count) > 0):
         raise UsageError(f"'{text}': after @ comes a number of evaluations, 1 or more; such as {rule}@40")
-    settings = {"rule": rule, "steps_lr": int(count), **changed}
+    settings: dict[str, Any] = {"rule": rule, "steps_lr": int(count), **changed}
     # An unknown rule is told here.
     get_settings("balanced", **settings)
     return Method(name=text, preset="balanced", settings=settings)

@@ -39,8 +39,8 @@ def command(
     float32, no tiles. "By CPU" compares the time that cores spent, which other work on the machine stretches less.
     "Conv" is what the same convolutions take by themselves, direct and in float32, over what everything takes.
     """
-    from hcd.evaluate import json_text
     from hcd.files import write_atomically
+    from hcd.jsontext import json_text
     from hcd.zoo import pick_device
     from hcd_lab.bench import EvaluationBenchmark, bench_evaluation, parse_blocks, parse_size
 

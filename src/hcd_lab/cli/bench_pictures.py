@@ -44,8 +44,8 @@ def command(
     "Paper" is the whole published scheme in a plain transcription: 15 and 15 gradients, those of weights too. Random
     weights cost what trained ones cost, but what they gain means nothing and is left out.
     """
-    from hcd.evaluate import json_text
     from hcd.files import write_atomically
+    from hcd.jsontext import json_text
     from hcd.zoo import pick_device
     from hcd_lab.bench import EndToEndBenchmark, bench_whole, parse_blocks, parse_size
 

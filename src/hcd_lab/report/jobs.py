@@ -16,7 +16,7 @@ from torch import Tensor
 from hcd.collab import Evaluation, get_settings
 from hcd.errors import ImageError
 from hcd.evaluate import benchmark_crop, measure
-from hcd.image import decode_lr
+from hcd.image import Picture, decode_lr
 from hcd.memory import fit_upscaling
 from hcd.metrics import psnr
 from hcd.ops import quantize
@@ -133,13 +133,13 @@ class Solve(Job):
     def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
         hr = original(self.subject, self.model.scale)
         found = measure(
-            hr,
-            self.subject.label,
+            Picture(rgb=hr),
             self.model,
-            self.preset,
+            get_settings(self.preset, **dict(self.settings)),
+            image=self.subject.label,
+            preset=self.preset,
             device=device_of(self.model),
             on_evaluation=on_evaluation,
-            **dict(self.settings),
         )
         result, row = found.result, found.row
         plain_lr = result.plain_lr.cpu()

@@ -15,8 +15,8 @@ import torch
 
 from hcd import __version__
 from hcd.errors import MissingDependencyError, UsageError, printable
-from hcd.evaluate import json_text
 from hcd.files import write_atomically
+from hcd.jsontext import json_text
 from hcd_lab.report.blocks import Figure, Section
 from hcd_lab.report.chapters import CHAPTERS
 from hcd_lab.report.config import FULL, QUICK, ReportConfig

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 import hcd
 from hcd.cli.main import main
 from hcd.errors import UsageError
-from hcd.evaluate import json_text
 from hcd.image import read_picture
+from hcd.jsontext import json_text
 from hcd.solver import RULES
 from hcd_lab.bench import (
     SolverReport,

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import hcd
-from hcd.collab import LOSSES, PRESETS
+from hcd.collab import LOSSES, PRESETS, get_settings
 from hcd.errors import ImageError
 from hcd.evaluate import benchmark_crop, measure
+from hcd.image import Picture
 from hcd.ops import NORMS
 from hcd.solver import RULES
 from hcd_lab.report import jobs
@@ -33,12 +34,17 @@ def model():
     return make_tiny_irn(2)
 
 
+def measured(hr, model):
+    settings = get_settings("balanced", steps_lr=3)
+    return measure(Picture(rgb=hr), model, settings, image="bird", preset="balanced")
+
+
 @pytest.fixture(scope="module")
 def solved(model):
     """A job, what it found, and what measuring by hand finds."""
     job = Solve(subject=SUBJECT, model=model, preset="balanced", settings=(("steps_lr", 3),))
     hr = benchmark_crop(SUBJECT.read(), 2, "bird")
-    return job.run(), measure(hr, "bird", model, "balanced", steps_lr=3), hr
+    return job.run(), measured(hr, model), hr
 
 
 def test_figures_are_those_of_the_protocol(solved):

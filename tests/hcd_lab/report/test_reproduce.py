@@ -94,7 +94,7 @@ def test_page_fetches_nothing(report):
 def test_figures_are_those_of_the_protocol(report, data):
     """The same rows as ``hcd evaluate`` finds, by way of the CSV file."""
     text = (report[1] / "figures.csv").read_text("utf-8")
-    found = hcd.evaluate.evaluate_folder(data / "Set5", hcd.load("bicubic-x2"), PRESETS)
+    found = hcd.evaluate.evaluate_folder(data / "Set5", hcd.load("bicubic-x2"), hcd.evaluate.settings_of(PRESETS))
     for row in found.rows:
         name = row.image.removesuffix(".png")
         assert f",bicubic-x2,Set5,{name},{row.preset},psnr_y,dB,{row.psnr_y!r}\n" in text

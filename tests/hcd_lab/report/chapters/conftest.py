@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from hcd.collab import get_settings
 from hcd.evaluate import measure
 from hcd.evaluate.measurement import Row
+from hcd.image import Picture
 from hcd_lab.report.config import ReportConfig, Study
 from hcd_lab.report.datasets import BenchmarkImage
 from hcd_lab.report.result_table import Entry, ResultTable
@@ -44,7 +46,14 @@ class Bench:
         key = repr((preset, settings, [subject.name for subject in subjects]))
         if key not in self._measured:
             self._measured[key] = [
-                measure(subject.read(), subject.name, model, preset, **settings).row for subject in subjects
+                measure(
+                    Picture(rgb=subject.read()),
+                    model,
+                    get_settings(preset, **settings),
+                    image=subject.name,
+                    preset=preset,
+                ).row
+                for subject in subjects
             ]
         return self._measured[key]
 
