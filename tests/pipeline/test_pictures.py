@@ -20,11 +20,11 @@ from tests.image.kinds import full_picture, gray_profile
 CODECS = pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 
 
-def way(tmp_path, picture, suffix=".png", codec=None, preset="plain", loop=True):
+def way(tmp_path, picture, suffix=".png", codec=None, preset="plain", loop=True, depth=8):
     """Downscaled (with the codec in the loop), encoded, and the receiver's result of the file."""
     model = hcd.load("bicubic-x2")
     in_loop = {"codec": codec} if loop else {}
-    small = downscale_picture(picture, model, preset, **in_loop)
+    small = downscale_picture(picture, model, preset, depth=depth, **in_loop)
     encoded = encode_downscaled(small, picture, model, suffix, codec)
     path = tmp_path / f"photo.lr{suffix if codec is None else codec.suffix}"
     path.write_bytes(encoded.data)
