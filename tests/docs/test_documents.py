@@ -74,6 +74,26 @@ def test_there_are_commands():
     assert sum(len(list(commands(page))) for page in PAGES) > 40
 
 
+@pytest.fixture
+def photo_here(tmp_path, monkeypatch):
+    """A folder with a small photo.jpg, as the examples expect it."""
+    skimage = pytest.importorskip("skimage.data")
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(skimage.chelsea()[60:92, 120:152]).save("photo.jpg", quality=95)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md", DOCS / "guide" / "python.md"], ids=name_of)
+def test_python_runs_as_typed(page, photo_here):
+    examples = blocks(page, "python")
+    assert examples
+    for example in examples:
+        exec(compile(example, name_of(page), "exec"), {"__name__": "__example__"})
+
+
 def test_readme_is_one_page():
     assert len((ROOT / "README.md").read_text("utf-8").split()) < 900
 
