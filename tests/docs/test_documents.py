@@ -6,6 +6,7 @@ import contextlib
 import re
 import runpy
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -135,6 +136,18 @@ def test_every_note_is_in_the_index_under_its_title():
         number, title = note.read_text("utf-8").splitlines()[0].removeprefix("# ").split(": ", 1)
         assert note.name.startswith(number)
         assert f"| [{number}]({note.name}) | {title} |" in index
+
+
+def test_floors_are_those_of_the_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "floors")
+    floors = [{room for room in re.split(r" \| ", layer) if not room.startswith("(")} for layer in reversed(layers)]
+    table = {}
+    for floor, rooms in re.findall(
+        r"^\| (\d+) \| ([^|]+) \|", (DOCS / "architecture.md").read_text("utf-8"), re.MULTILINE
+    ):
+        table.setdefault(int(floor), set()).update(re.findall(r"`(\w+)`", rooms))
+    assert table == dict(enumerate(floor for floor in floors if floor))
 
 
 def test_files_that_the_architecture_names_are_there():
