@@ -1,4 +1,4 @@
-"""Pure tensor functions: color, resizing, rounding, padding, noise, projections. No files, no networks."""
+"""Pure tensor functions: color, resizing, rounding, padding, noise, projections."""
 
 from hcd.ops.balls import NORMS, ball_norm, project_ball
 from hcd.ops.color import rgb_to_y

@@ -1,4 +1,4 @@
-"""Luma as the field's protocols define it."""
+"""Luma as the protocols of the field define it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _Y_OFFSET = 16 / 255
 
 
 def rgb_to_y(image: Tensor) -> Tensor:
-    """Studio-range luma ``(65.481 R + 128.553 G + 24.966 B + 16) / 255`` of an RGB picture, not rounded.
+    """Return the studio-range luma ``(65.481 R + 128.553 G + 24.966 B + 16) / 255`` of an RGB image, not rounded.
 
     Args:
         image: ``[..., 3, H, W]``, RGB in [0, 1].

@@ -1,4 +1,4 @@
-"""Gaussian noise that is the same to the last bit on every device and in every language."""
+"""Gaussian noise that is bit-identical on every device and in every language."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TERMS = 12
 
 
 def gaussian_field(seed: int, channels: int, height: int, width: int, *, top: int = 0, left: int = 0) -> Tensor:
-    """Normal noise as a function of seed and position alone, so that a tile equals the crop of the whole.
+    """Return normal noise that depends on seed and position only, so that a tile equals the crop of the whole.
 
     Every value is a sum of twelve 16-bit uniform integers, centered and divided by 2**16 (Irwin–Hall:
     mean 0, variance 1 within 2e-9, support ±6). The uniforms are halves of a 32-bit hash of a counter.

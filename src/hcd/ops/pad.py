@@ -1,4 +1,4 @@
-"""Padding to a multiple of the scale, for any size down to one pixel."""
+"""Reflection padding to a multiple of the scale, for any size down to one pixel."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend right and bottom by reflection until both sides are multiples of ``multiple``.
+    """Pad right and bottom by reflection until both sides are multiples of ``multiple``.
 
-    The mirror stands on the last pixel (it is not repeated); a side shorter than the padding is
-    reflected again and again, a side of one pixel repeats it.
+    The last pixel is not repeated. A side shorter than the padding is reflected repeatedly; a side of one pixel is
+    replicated.
 
     Args:
         image: ``[N, C, H, W]``, H and W ≥ 1.
         multiple: ≥ 1, in pixels.
 
     Returns:
-        ``[N, C, ceil(H/multiple)·multiple, ceil(W/multiple)·multiple]``; the input itself where it fits.
+        ``[N, C, ceil(H/multiple)·multiple, ceil(W/multiple)·multiple]``; the input itself if it is one already.
     """
     for dim in (-2, -1):
         length = image.shape[dim]

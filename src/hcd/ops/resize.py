@@ -1,4 +1,4 @@
-"""MATLAB-style bicubic resizing, the resampler that the field's protocols are defined with."""
+"""Bicubic resizing as MATLAB does it, which the protocols of the field are defined with."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _join(parts: list[Tensor], dim: int) -> Tensor:
 
 
 class _Block(NamedTuple):
-    """Neighboring outputs of one axis: the inputs from ``begin`` to ``end`` that they are made of, and how."""
+    """Neighboring outputs of one axis: a matrix applied to the inputs from ``begin`` to ``end``."""
 
     begin: int
     end: int
@@ -57,11 +57,11 @@ class _Block(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def _resampling(length: int, ratio: Fraction) -> tuple[_Block, ...]:
-    """The float64 matrix ``[ceil(length * ratio), length]`` that resamples one axis, in blocks around its band.
+    """Return the float64 matrix ``[ceil(length * ratio), length]`` that resamples one axis, as blocks along its band.
 
-    As a whole it would take gigabytes for the sides that pictures may have.
+    A dense matrix would take gigabytes for large images.
     """
-    # Kept between calls: made in inference mode it could not take part in a later gradient.
+    # Cached: a matrix made in inference mode could not take part in autograd later.
     with torch.inference_mode(False):
         return _make_resampling(length, ratio)
 
@@ -86,12 +86,12 @@ def _make_resampling(length: int, ratio: Fraction) -> tuple[_Block, ...]:
     return tuple(blocks)
 
 
-# Of a block. More are slower, as most of a block is zeros then; fewer are slower, as there are more of them.
+# Outputs of a block. Larger blocks are slower since most of them is zeros; smaller ones since there are more of them.
 _OUTPUTS = 128
 
 
 def _cubic(x: Tensor) -> Tensor:
-    """Keys' kernel with a = -0.5 on [-2, 2]."""
+    """Evaluate Keys' kernel with a = -0.5 on [-2, 2]."""
     x = x.abs()
     inner = 1.5 * x**3 - 2.5 * x**2 + 1
     outer = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2

@@ -1,4 +1,4 @@
-"""Adam: momentum, and a step size per element from the running size of its gradient."""
+"""Adam: momentum, and a step size per element from the running mean of its squared gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hcd.solver.rules.moves import is_sound, largest
 
 @dataclass(frozen=True, kw_only=True)
 class _AdamState:
-    """Moments of the gradient in units of ``scale``, the last sound position, and the count of steps."""
+    """Moments of the gradient in units of ``scale``, the last position with finite values, and the number of steps."""
 
     mean: Tensor
     square: Tensor
@@ -29,15 +29,15 @@ class Adam(StepRule):
     """``x − step_size · m̂ / (√v̂ + stabilizer)`` with running means m of the gradient and v of its square.
 
     Args:
-        step_size: about the change of every element per step while gradients keep their signs, > 0.
-        momentum, memory: decay of the running means of gradient and squared gradient (β₁, β₂), in [0, 1).
-        stabilizer: added to the root of v, relative to the largest element of the first gradient, > 0.
+        step_size: approximate change of every element per step while its gradient keeps its sign, > 0.
+        momentum, memory: decay rates of the running means of gradient and squared gradient (β₁, β₂), in [0, 1).
+        stabilizer: added to √v, relative to the largest element of the first gradient, > 0.
         max_step: largest change of an element in any step, > 0.
 
     Source: D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, algorithm 1.
-    Departs: gradients are divided by the largest element of the first, so that the stabilizer does not depend
-    on the units of the objective; steps are clamped; a step to a point without value or gradient is taken back
-    by half and enters no mean.
+    Departs: gradients are divided by the largest element of the first, so that the stabilizer does not depend on the
+    units of the objective. Steps are clamped. If value or gradient at a new point is not finite, the step is halved and
+    enters no mean.
     """
 
     step_size: float = 0.5 / 255

@@ -1,4 +1,4 @@
-"""Nonlinear conjugate gradients whose line minimizers are interpolated instead of searched."""
+"""Nonlinear conjugate gradients that interpolate line minimizers instead of searching for them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import final
 from torch import Tensor
 
 from hcd.solver.rules.base import Point, StepRule, check_positive
-from hcd.solver.rules.moves import capped, dot, is_bad_step, is_sound, masked, steepest, way_back
+from hcd.solver.rules.moves import capped, dot, is_bad_step, is_sound, masked, recover, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ConjugateState:
-    """The best evaluated point, where the present line starts, the gradient there, failed steps in a row."""
+    """The best evaluated point, start of the current line and gradient there, consecutive failures."""
 
     best: Point
     x: Tensor
@@ -24,23 +24,23 @@ class _ConjugateState:
 @final
 @dataclass(frozen=True, kw_only=True)
 class ConjugateGradient(StepRule):
-    """Polak–Ribière+ directions; each evaluation along a line also tells where its minimizer lies.
+    """Polak–Ribière+ directions; one evaluation along each line locates its minimizer.
 
-    The trial step along a direction d takes the curvature of the previous move, ``−g·d / (κ d·d)``. The gradient
-    change y over the trial s gives the line's own curvature, so the secant minimizer is at the share
-    ``−g·s / s·y`` of it, with the gradient interpolated there. The next line starts at that minimizer without
-    evaluating it, with β = ``g·y / s·y`` (Polak–Ribière's where minimizers are exact), at least 0. On a quadratic
-    those are exact conjugate gradients at one evaluation each. A trial worse than the best point is taken back
-    and shortened; after some failures in a row a small steepest descent step from there follows.
+    The trial step along a direction d uses the curvature κ of the previous move, ``−g·d / (κ d·d)``. The gradient
+    change y over the trial step s gives the curvature of the line, so the secant minimizer lies at the share
+    ``−g·s / s·y`` of s, and the gradient there is interpolated. The next line starts at that minimizer without
+    evaluating it, with β = ``g·y / s·y``, at least 0 (Polak–Ribière's β if minimizers are exact). On a quadratic these
+    are exact conjugate gradients at one evaluation each. A trial that is worse than the best point is shortened. After
+    several consecutive failures a small steepest descent step from the best point follows.
 
     Args:
         first_step: largest change of an element in the very first step, > 0.
         max_step: largest change of an element in any step, > 0.
-        reach: how far beyond a trial step its line's minimizer is believed, in lengths of the trial, > 0.
+        reach: largest extrapolation to a line's minimizer, in lengths of the trial step, > 0.
 
     Source: E. Polak and G. Ribière, "Note sur la convergence de méthodes de directions conjuguées", 1969, in the
     form of J. Nocedal and S. Wright, "Numerical Optimization", 2nd ed., eq. 5.45 (PR+) and 5.46.
-    Departs: no line search, see above; variables held by their bounds take no part.
+    Departs: no line search, see above; variables held by their bounds are excluded.
     """
 
     first_step: float = 4 / 255
@@ -58,7 +58,7 @@ class ConjugateGradient(StepRule):
             return self._from(point, self.first_step)
         best = state.best
         if is_bad_step(point, best, best.value):
-            candidate, failures = way_back(best, point, state.failures, self.first_step)
+            candidate, failures = recover(best, point, state.failures, self.first_step)
             return candidate, _ConjugateState(best=best, x=best.x, gradient=best.gradient, failures=failures)
         return self._next_line(point, state)
 

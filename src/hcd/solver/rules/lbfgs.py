@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hcd.errors import UsageError
 from hcd.solver.rules.base import Point, StepRule
-from hcd.solver.rules.moves import TRIES, capped, dot, inner, is_bad_step, masked, steepest, way_back
+from hcd.solver.rules.moves import TRIES, capped, dot, inner, is_bad_step, masked, recover, steepest
 
 
 @dataclass(frozen=True)
@@ -25,32 +25,30 @@ class _LBFGSState:
 class LBFGS(StepRule):
     """Limited-memory BFGS with a capped step; a step that raised the objective is taken back and shortened.
 
-    The direction is the two-loop recursion over the last ``memory`` pairs of moves and gradient
-    changes; pairs without positive curvature are left out. With a ``window``, every inner product of the recursion is
-    taken around each pixel of a picture instead of over all of it. What a pixel restores depends on its
-    neighborhood alone, so the problem falls into many that hardly know of each other, and each then has a recursion
-    of its own: steps do not shrink because another part of the picture is steeper, and the number of evaluations
-    does not grow with the picture.
+    The direction is the two-loop recursion over the last ``memory`` pairs of moves and gradient changes. Pairs without
+    positive curvature are left out. With a ``window``, every inner product of the recursion is local: taken around each
+    pixel instead of over the whole image. An LR pixel affects only its neighborhood in the restored image, so the
+    problem falls into many nearly independent ones, and each gets a recursion of its own. Steps do not shrink because
+    another part of the image is steeper, and the number of evaluations does not grow with the image.
 
-    Variables held by their bounds take no part in it:
-    gradient and pairs are restricted to the free ones, so that the direction is a quasi-Newton one within the
-    face of the feasible set. A candidate that is worse than its base is replaced by the minimizer of the parabola
-    through base value, base slope and candidate value, between a tenth and a half of the way; after some
-    failures in a row the pairs are dropped and a small steepest descent step from the base follows. No line
-    search: every evaluation is a step or a correction.
+    Variables held by their bounds are excluded: gradient and pairs are restricted to the free ones, so the direction is
+    a quasi-Newton one within the face of the feasible set. A candidate that is worse than its base is replaced by the
+    minimizer of the interpolating parabola, between a tenth and a half of the step. After several consecutive failures
+    the pairs are dropped and a small steepest descent step from the base follows. There is no line search: every
+    evaluation is a step or a correction.
 
     Args:
         first_step: largest change of an element in the very first step, > 0.
         max_step: largest change of an element in any step, > 0.
         memory: pairs kept, ≥ 1.
-        window: half the side, in pixels, of the neighborhoods over which inner products are taken, with weights that
-            fall to zero at their borders; for ``[N, C, H, W]``. None takes them over everything, as for other shapes.
+        window: half the side, in pixels, of the neighborhoods of local inner products, whose weights fall to zero at
+            their borders; for ``[N, C, H, W]``. None uses global inner products, as for tensors of other shapes.
 
     Source: J. Nocedal and S. Wright, "Numerical Optimization", 2nd ed., algorithms 7.4 and 3.5 (interpolation);
     D. Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SIAM J. Control
     Optim. 1982, section 2 (free variables).
-    Departs: with a window, the recursion's coefficients vary over the picture, so that the matrix that it stands for
-    is symmetric only where they do not. A direction that does not descend is replaced by that without a window.
+    Departs: with a window, the coefficients of the recursion vary over the image, and the matrix that it represents is
+    symmetric only where they do not. A direction that is not a descent direction is replaced by the global one.
     """
 
     first_step: float = 4 / 255
@@ -74,10 +72,10 @@ class LBFGS(StepRule):
             if _is_positive(dot(move, change), dot(move, move), dot(change, change)):
                 pairs = (*pairs, (move, change))[-self.memory :]
             if is_bad_step(point, base, base.value):
-                candidate, failures = way_back(base, point, state.failures, self.first_step)
+                candidate, failures = recover(base, point, state.failures, self.first_step)
                 return candidate, _LBFGSState(base, pairs if failures % TRIES else (), failures)
         direction = self._direction(point, pairs, self.window if point.x.ndim == 4 else None)
-        # "not <" rather than "≥": a direction that is no number descends nowhere either.
+        # "not <" rather than "≥", so that NaN counts as not descending.
         if pairs and self.window is not None and not dot(direction, point.gradient) < 0:
             direction = self._direction(point, pairs, None)
         if pairs and not dot(direction, point.gradient) < 0:
@@ -87,7 +85,7 @@ class LBFGS(StepRule):
 
     def _direction(self, point: Point, pairs: tuple[tuple[Tensor, Tensor], ...], window: int | None) -> Tensor:
         free = point.free
-        # The direction is zero where variables are held, so moves need the mask only where they enter it.
+        # The direction is zero at held variables, so moves need the mask only where they are added to it.
         pairs = tuple((move, masked(change, free)) for move, change in pairs)
         inverses = [_inverse_curvature(masked(move, free), change, window) for move, change in pairs]
         pairs, inverses = _kept(pairs, inverses)
@@ -109,15 +107,15 @@ _Pairs = tuple[tuple[Tensor, Tensor], ...]
 
 
 def _kept(pairs: _Pairs, inverses: list[Tensor]) -> tuple[_Pairs, list[Tensor]]:
-    """Without the pairs that have positive curvature nowhere."""
+    """Drop the pairs that have positive curvature nowhere."""
     kept = [(pair, inverse) for pair, inverse in zip(pairs, inverses, strict=True) if bool((inverse > 0).any())]
     return tuple(pair for pair, _ in kept), [inverse for _, inverse in kept]
 
 
 def _inverse_curvature(move: Tensor, change: Tensor, window: int | None) -> Tensor:
-    """One over the product of move and change; 0 where their curvature is not positive."""
+    """Return one over the inner product of move and change; 0 where the curvature is not positive."""
     product = inner(move, change, window)
-    # What is next to nothing has an inverse that is no number.
+    # The inverse of a smaller product would overflow.
     positive = product > 1e-30
     if window is None:
         positive &= _is_positive(product, inner(move, move, None), inner(change, change, None))
@@ -125,18 +123,19 @@ def _inverse_curvature(move: Tensor, change: Tensor, window: int | None) -> Tens
 
 
 def _first_scale(move: Tensor, change: Tensor, inverse: Tensor, window: int | None) -> Tensor:
-    """The inverse curvature that the recursion starts from, of the newest pair; that of the whole where it has none."""
-    whole = inner(move, change, None) / inner(change, change, None)
+    """Return the initial inverse curvature, from the newest pair; the global one where the local is not positive."""
+    overall = inner(move, change, None) / inner(change, change, None)
     if window is None:
-        return whole
+        return overall
     local = 1 / (inverse * inner(change, change, window))
-    return torch.where(inverse > 0, local, whole.clamp(min=0))
+    return torch.where(inverse > 0, local, overall.clamp(min=0))
 
 
 def _is_positive(curvature: Any, move: Any, change: Any) -> Any:
-    """Whether the curvature along a move is positive beyond rounding; that of points without numbers is not.
+    """Return whether the curvature along a move is positive beyond rounding errors; False for NaN.
 
     Args:
-        curvature, move, change: products of move and gradient change, of either with itself; numbers or tensors.
+        curvature, move, change: inner products of move and gradient change, and of each with itself; numbers or
+            tensors.
     """
     return curvature > 1e-10 * (move * change) ** 0.5

@@ -1,4 +1,4 @@
-"""Moves that the rules have in common: capped, steepest, and back from a bad step."""
+"""Building blocks of the rules: inner products, capped moves, steepest descent, and recovery from bad steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from hcd.solver.rules.base import Point
 
-_WHOLE = 0.1
-"""Share of the whole in an inner product around a pixel: where nothing moves, the rest of the picture speaks."""
+_GLOBAL_SHARE = 0.1
+"""Weight of the global inner product in a local one: the fallback where the local one vanishes."""
 
 TRIES = 5
-"""Failures in a row after which a rule gives up what it learned and goes back to steepest descent."""
+"""Consecutive failures after which a rule discards its memory and takes a steepest descent step."""
 
 
 def dot(a: Tensor, b: Tensor) -> float:
@@ -22,10 +22,12 @@ def dot(a: Tensor, b: Tensor) -> float:
 
 
 def inner(a: Tensor, b: Tensor, window: int | None) -> Tensor:
-    """The inner product: over everything, or around every pixel of ``[N, C, H, W]``, as a mean, with some of the whole.
+    """Return the global inner product, or a local one: a weighted mean around every pixel of ``[N, C, H, W]``.
+
+    A local inner product includes a share of the global mean, see :data:`_GLOBAL_SHARE`.
 
     Args:
-        window: half the side of the neighborhoods, whose weights fall linearly to zero; None for everything.
+        window: half the side of the neighborhoods, whose weights fall linearly to zero; None for the global one.
 
     Returns:
         A scalar, or ``[N, 1, H, W]``.
@@ -35,11 +37,11 @@ def inner(a: Tensor, b: Tensor, window: int | None) -> Tensor:
         return product.sum()
     field = product.sum(dim=1, keepdim=True)
     side = 2 * (window // 2) + 1
-    # A mean of means, over rows and columns in turn: weights of a pyramid.
+    # Two box filters per axis make a triangular window.
     for kernel in ((side, 1), (1, side)) * 2:
         padding = (kernel[0] // 2, kernel[1] // 2)
         field = F.avg_pool2d(field, kernel, stride=1, padding=padding, count_include_pad=False)
-    return (1 - _WHOLE) * field + _WHOLE * product.sum(dim=1, keepdim=True).mean()
+    return (1 - _GLOBAL_SHARE) * field + _GLOBAL_SHARE * product.sum(dim=1, keepdim=True).mean()
 
 
 def largest(x: Tensor) -> float:
@@ -47,17 +49,17 @@ def largest(x: Tensor) -> float:
 
 
 def masked(x: Tensor, free: Tensor | None) -> Tensor:
-    """``x`` with zeros where the variables are not free."""
+    """Return ``x`` with zeros at the variables that are not free."""
     return x if free is None else x * free
 
 
 def capped(move: Tensor, max_step: float, window: int | None = None) -> Tensor:
-    """``move``, shortened so that no element changes by more than ``max_step``.
+    """Shorten ``move`` so that no element changes by more than ``max_step``.
 
     Args:
-        window: None shortens the move as a whole. Else a move ``[N, C, H, W]`` is shortened around every pixel, by what
-            the largest element within half a window of it asks for: a steep place does not shorten the steps of all
-            others, and the direction that it takes stays.
+        window: None scales the move as a whole. Otherwise a move ``[N, C, H, W]`` is scaled pixel by pixel, as the
+            largest element within half a window requires: a steep region does not shorten the steps elsewhere, and
+            the local direction is kept.
     """
     if window is None:
         size = largest(move)
@@ -68,7 +70,7 @@ def capped(move: Tensor, max_step: float, window: int | None = None) -> Tensor:
 
 
 def steepest(point: Point, size: float) -> Tensor:
-    """The move against the gradient of the free variables whose largest change of an element is ``size``."""
+    """Return the steepest descent move of the free variables whose largest element is ``size``."""
     if not bool(torch.isfinite(point.gradient).all()):
         return torch.zeros_like(point.x)
     gradient = masked(point.gradient, point.free)
@@ -77,26 +79,26 @@ def steepest(point: Point, size: float) -> Tensor:
 
 
 def is_sound(point: Point) -> bool:
-    """Whether value and gradient are numbers that a step can start from."""
+    """Return whether value and gradient are finite."""
     return math.isfinite(point.value) and bool(torch.isfinite(point.gradient).all())
 
 
 def is_bad_step(point: Point, base: Point, limit: float) -> bool:
-    """Whether a step from ``base`` is to be taken back: it led above ``limit`` or to no numbers at all.
+    """Return whether to take back a step from ``base``: its value is above ``limit``, or value or gradient not finite.
 
-    From a base that is itself no place to go back to, every step is good.
+    If the base itself is not finite, no step from it is bad.
     """
     if not is_sound(base):
         return False
     return not (point.value <= limit and is_sound(point))
 
 
-def way_back(base: Point, point: Point, failures: int, first_step: float) -> tuple[Tensor, int]:
-    """The next candidate after a bad step, and the count of failures in a row with this one.
+def recover(base: Point, point: Point, failures: int, first_step: float) -> tuple[Tensor, int]:
+    """Return the next candidate after a bad step, and the number of consecutive failures including this one.
 
-    At every multiple of ``TRIES`` the candidate is a steepest descent step from the base, first of the size
-    ``first_step``, later ever smaller: the caller then drops what it learned. Otherwise it is the bad step,
-    shortened. A move that projection has turned uphill is given up at once, for shortening does not help it.
+    At every multiple of ``TRIES`` the candidate is a steepest descent step from the base, of size ``first_step`` at
+    first and ever smaller later, and the caller discards its memory. Otherwise it is the bad step, shortened. A move
+    that projection turned uphill is given up at once, since shortening cannot help.
     """
     failures += 1
     move = point.x - base.x
@@ -109,10 +111,10 @@ def way_back(base: Point, point: Point, failures: int, first_step: float) -> tup
 
 
 def _shortened(base: Point, point: Point) -> Tensor:
-    """The candidate between the base and a bad step where the interpolating parabola is lowest.
+    """Return the minimizer of the interpolating parabola between the base and a bad step.
 
-    The parabola goes through value and slope at the base and value at the bad step; its minimizer is held
-    between a tenth and a half of the way.
+    The parabola matches value and slope at the base and the value at the bad step. Its minimizer is clamped between a
+    tenth and a half of the step.
 
     Source: J. Nocedal and S. Wright, "Numerical Optimization", 2nd ed., section 3.5 (interpolation).
     """
