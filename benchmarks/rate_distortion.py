@@ -24,7 +24,7 @@ from rich.table import Table
 
 import hcd
 from hcd.image import CODECS, Codec, Picture, decode_lr, list_pictures, read_picture
-from hcd.pipeline import Downscaled, downscale_picture, encode_downscaled, upscale_picture
+from hcd.pipeline import Downscaled, downscale_picture, upscale_picture
 
 # Close together where the curve bends.
 PLAIN_QUALITIES = (*range(20, 90, 5), 88, *range(90, 101))
@@ -42,7 +42,7 @@ class Point:
 
 def measured(small: Downscaled, original: Picture, model: hcd.Rescaler, codec: Codec, image: str) -> Point:
     """The file of an LR picture, by what a receiver makes of it."""
-    data = encode_downscaled(small, original, model, codec.suffix, codec).data
+    data = replace(small, codec=codec).encode()
     decoded, info = decode_lr(data, Path(image))
     restored = upscale_picture(decoded, model, info)
     reached = hcd.psnr(restored.rgb, original.rgb, channel="y", border=model.scale)

@@ -110,19 +110,6 @@ def test_a_loss_is_the_sum_of_its_terms(loss):
     assert float(loss.total(hr_hat, hr)) == pytest.approx(wanted)
 
 
-def test_no_worse_is_by_every_term():
-    """Blue hardly counts for luma: an error of it is less there, and as much over RGB as one of gray."""
-    hr = torch.full((1, 3, 4, 4), 0.5)
-    gray, blue = hr + 0.1, hr.clone()
-    blue[:, 2] += 0.2
-    rgb, y = SquaredError(), SquaredError(channel="y")
-    assert y.is_no_worse(blue, gray, hr)
-    assert not rgb.is_no_worse(blue, gray, hr)
-    assert not Mixed(((1e-6, rgb), (1.0, y))).is_no_worse(blue, gray, hr)
-    assert rgb.is_no_worse(blue, blue, hr)
-    assert not rgb.is_no_worse(hr * math.nan, gray, hr)
-
-
 @every_loss
 def test_takes_single_precision_and_any_size(loss):
     for size in ((1, 1), (1, 9), (30, 2)):

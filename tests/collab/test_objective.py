@@ -52,7 +52,7 @@ class TestValues:
     def test_the_meter_reads_both_pictures(self, model, hr):
         lr = hcd.quantize(model.downscale(hr))
         objective = Reconstruction(hr=hr, model=model, loss=LOSSES["y"])
-        meter = EvaluationStats(of_file=True)
+        meter = EvaluationStats(levels=255)
         objective.from_lr(lr, meter)
         restored = model.upscale(lr)[..., :7, :9]
         assert objective.psnr(meter.squares) == pytest.approx(hcd.psnr(restored, hr, channel="rgb"))

@@ -98,7 +98,6 @@ def test_settings_are_frozen():
         ({"rule": 3}, "rule 3"),
         ({"loss": "mse"}, r"unknown loss 'mse'.*Known: rgb, y"),
         ({"loss": NormalizedGradient()}, "loss NormalizedGradient"),
-        ({"penalties": (1.0,)}, "penalties"),
         ({"min_lr_psnr": math.nan}, "min_lr_psnr nan"),
         ({"tolerance": -1e-3}, "tolerance"),
     ],

@@ -180,6 +180,7 @@ class TestStopping:
     def test_before_anything_was_found_plain_is_left(self, hr, model):
         result, _ = solve(hr, model, **FAST, **TILES, stop=lambda: True)
         assert result.grad_evals == 0
+        assert result.stopped == "interrupted"
         assert torch.equal(result.lr, result.plain_lr)
         assert math.isfinite(result.psnr[0])
 

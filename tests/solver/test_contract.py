@@ -96,8 +96,7 @@ def test_a_curved_valley(name):
 
 
 @every_rule
-@pytest.mark.parametrize("evaluations", [0, 1, 2, 3, 7, 20])
-@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize(("evaluations", "keep"), [(0, "best"), (1, "last"), (3, "best"), (20, "last")])
 def test_never_beyond_the_budget_nor_outside_the_set(name, evaluations, keep):
     problem, start = bowl(3)
     solution = problem.solve(start, name, evaluations, low=0.45, high=0.52, keep=keep)

@@ -104,7 +104,8 @@ def test_no_evaluations_return_the_projected_start(rule, keep):
 def test_the_callback_sees_every_evaluation_and_can_stop(rule, keep):
     seen = []
 
-    def watch(count, value):
+    def watch(count, value, beside):
+        assert beside is None
         seen.append((count, value))
         return "enough" if count == 3 else None
 

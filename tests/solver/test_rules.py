@@ -66,35 +66,6 @@ def test_minimizes_a_convex_quadratic(rule, feasible, seed):
     assert torch.equal(project(solution.x), solution.x) or feasible == "ball"
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_takes_float32_pictures(rule):
-    target = 0.4 + 0.2 * torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    start = torch.full_like(target, 0.5)
-    solution = descend(
-        lambda x: (x - target).square().mean(),
-        start,
-        rule=RULES[rule],
-        project=lambda x: x.clamp(0, 1),
-        evaluations=100,
-    )
-    assert solution.x.dtype == torch.float32
-    assert solution.value < 0.02 * float((start - target).square().mean())
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_zero_gradient_stays_in_place(rule):
-    start = torch.tensor([0.25, -0.5])
-    seen = []
-
-    def constant(x):
-        seen.append(x.detach().clone())
-        return (x * 0).sum() + 3
-
-    solution = descend(constant, start, rule=RULES[rule], project=lambda x: x, evaluations=4)
-    assert all(torch.equal(x, start) for x in [*seen, solution.x])
-    assert (solution.value, solution.evaluations) == (3.0, 4)
-
-
 class TestNormalizedGradient:
     @given(scale=st.floats(1e-6, 1e6), step_size=st.floats(0.001, 1), seed=st.integers(0, 100))
     def test_the_step_has_exactly_its_length_whatever_the_gradient(self, scale, step_size, seed):

@@ -1,33 +1,29 @@
-"""The method: settings and presets, losses, HR and LR stage, choice of the LR that is returned."""
+"""The method: settings and presets, losses, what a file keeps, HR and LR stage, choice of the LR that is returned."""
 
 from hcd.collab.collaborate import collaborate
-from hcd.collab.compression import CompressedSize, Compression
 from hcd.collab.fit import fit_solving
 from hcd.collab.losses import LOSSES, Charbonnier, Loss, Mixed, SquaredError, get_loss
 from hcd.collab.objective import EvaluationStats, Reconstruction
-from hcd.collab.penalties import Penalty
 from hcd.collab.result import Evaluation, Result
-from hcd.collab.rounding import Rounding, Unrounded
 from hcd.collab.settings import PRESETS, Changes, Settings, get_settings
+from hcd.collab.stored import Lossless, Lossy, Stored
 
 __all__ = [
     "LOSSES",
     "PRESETS",
     "Changes",
     "Charbonnier",
-    "CompressedSize",
-    "Compression",
     "Evaluation",
     "EvaluationStats",
     "Loss",
+    "Lossless",
+    "Lossy",
     "Mixed",
-    "Penalty",
     "Reconstruction",
     "Result",
-    "Rounding",
     "Settings",
     "SquaredError",
-    "Unrounded",
+    "Stored",
     "collaborate",
     "fit_solving",
     "get_loss",

@@ -13,8 +13,8 @@ from hcd.collab.objective import Reconstruction
 from hcd.memory import fit
 from hcd.rescaler import Rescaler
 
-# LR-sized tensors that a solver keeps: so many, and a move and a gradient change per evaluation, of which it keeps
-# the last; in all at most. HR-sized ones that an HR stage works with.
+# LR-sized tensors that a solver keeps: a fixed number, a move and a gradient change per evaluation, and a limit on the
+# sum, since only the last evaluations are kept. HR-sized tensors that an HR stage works with.
 _LR_TENSORS, _LR_TENSORS_PER_STEP, _LR_TENSORS_AT_MOST, _HR_TENSORS = 16, 2, 32, 8
 
 
@@ -27,21 +27,21 @@ def fit_solving(
     loss: Loss = LOSSES["rgb+y"],
     memory: int | None = None,
 ) -> Rescaler:
-    """Return the model as it is where a picture can be solved as a whole, else the model in tiles.
+    """Return the model as it is if an image can be solved at once, else the model in tiles.
 
     Args:
-        hr: the picture, ``[1, 3, H, W]``.
+        hr: the image, ``[1, 3, H, W]``.
         model: the rescaler.
-        steps_hr, steps_lr: gradient evaluations of the stages; with none, only the plain LR has to fit.
+        steps_hr, steps_lr: gradient evaluations of the stages; without any, only the plain LR has to fit.
         loss: what is minimized, which takes memory of its own.
         memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of what is free.
 
     Raises:
-        PictureTooLargeError: not even the smallest tiles fit; says what the least is.
-        ShapeError: the model takes pictures of one size alone, and this is not it.
+        PictureTooLargeError: not even the smallest tiles fit; the message says what is needed.
+        ShapeError: the model takes images of one size only, and this is another.
     """
     if not (steps_hr or steps_lr):
-        # A model of one picture size cannot be cut, and takes no gradients here.
+        # A model of a fixed size cannot be cut, and takes no gradients here.
         return (
             model
             if model.hr_size is not None
@@ -51,7 +51,7 @@ def fit_solving(
     tensors = min(_LR_TENSORS + _LR_TENSORS_PER_STEP * max(steps_hr, steps_lr), _LR_TENSORS_AT_MOST)
     kept = tensors * bytes_of_picture // model.scale**2 + _HR_TENSORS * bytes_of_picture * (steps_hr > 0)
     by_lr = Solving(loss=loss)
-    # Tiles take one network at a time, the whole picture both in the HR stage.
+    # In tiles the HR stage runs one network at a time, otherwise both at once.
     work = Solving(loss=loss, by_hr=True) if steps_hr else by_lr
     return fit(hr, model, work=work, tile_work=by_lr, kept=kept, gradients=True, memory=memory)
 
@@ -59,9 +59,9 @@ def fit_solving(
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Solving:
-    """The objective, with its gradient by the LR picture or by the HR one.
+    """The objective and its gradient with respect to the LR or the HR sample.
 
-    Equal where the same memory is taken: by the same kinds of loss.
+    Two are equal if they take the same memory, that is for the same types of loss.
     """
 
     loss: Loss = LOSSES["rgb+y"]

@@ -30,11 +30,6 @@ class Loss(ABC):
         """The weighted terms of the sum. A result is worse than another if it is worse by any of them."""
         return ((1.0, self),)
 
-    def is_no_worse(self, hr_hat: Tensor, other: Tensor, hr: Tensor) -> bool:
-        """Return whether ``hr_hat`` is at least as close to ``hr`` as ``other`` by every term; NaN is worse."""
-        of, others = ((picture.double(), hr.double()) for picture in (hr_hat, other))
-        return all(float(term.total(*of)) <= float(term.total(*others)) for _, term in self.terms)
-
 
 def _channels(picture: Tensor, channel: str) -> Tensor:
     return rgb_to_y(picture) if channel == "y" else picture

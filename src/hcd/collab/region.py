@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from hcd.ops import project_ball, quantize
+from hcd.ops import project_ball
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Region:
         inside = self.center + project_ball(x - self.center, self.norm, self.epsilon)
         low, high = (torch.as_tensor(bound).to(inside) for bound in (self.low, self.high))
         inside = inside.maximum(low).minimum(high)
-        if self.anchor is None or _rms(inside - self.anchor) <= self.radius:
+        if self.anchor is None or rms(inside - self.anchor) <= self.radius:
             return inside
         share = _share_within(self.center - self.anchor, inside - self.center, self.radius)
         return self.center + share * (inside - self.center)
@@ -57,26 +58,59 @@ class Region:
         return self.center + direction * (radius / math.sqrt(float(direction.square().sum())))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Bounds of the LR image around the plain LR, which the LR stage and the final rounding keep.
+
+    Attributes:
+        plain: the plain LR.
+        low, high: bounds of every sample.
+        radius: largest root mean square distance from the plain LR; infinity for no bound.
+    """
+
+    plain: Tensor
+    low: Tensor
+    high: Tensor
+    radius: float
+
+    @classmethod
+    def around(cls, plain: Tensor, *, max_change: int | None, min_lr_psnr: float) -> Self:
+        """Return the bounds of a largest change in gray levels, and of a least PSNR in dB."""
+        change = math.inf if max_change is None else max_change / 255
+        return cls(
+            plain=plain,
+            low=(plain - change).clamp(min=0),
+            high=(plain + change).clamp(max=1),
+            # No two images are below 0 dB.
+            radius=10 ** (-min_lr_psnr / 20) if min_lr_psnr > 0 else math.inf,
+        )
+
+    def clip(self, lr: Tensor) -> Tensor:
+        """Move an LR image into the bounds."""
+        inside = lr.maximum(self.low).minimum(self.high)
+        return inside if math.isinf(self.radius) else near(inside, self.plain, self.radius)
+
+    def region(self, center: Tensor, norm: str, epsilon: float) -> Region:
+        """Return the ball around a center, cut by the bounds; the center is moved into them first."""
+        return Region(
+            center=self.clip(center),
+            norm=norm,
+            epsilon=epsilon,
+            low=self.low,
+            high=self.high,
+            anchor=None if math.isinf(self.radius) else self.plain,
+            radius=self.radius,
+        )
+
+
 def near(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
     """Move ``x`` toward ``anchor`` until their root mean square distance is at most ``radius``."""
-    distance = _rms(x - anchor)
+    distance = rms(x - anchor)
     return x if distance <= radius else anchor + (radius / distance) * (x - anchor)
 
 
-def round_within(x: Tensor, anchor: Tensor, radius: float) -> Tensor:
-    """``x`` in whole gray levels, moved towards ``anchor`` until the root mean square distance is at most ``radius``.
-
-    Args:
-        anchor: whole gray levels, in [0, 1].
-    """
-    rounded = quantize(x)
-    while _rms(rounded - anchor) > radius:
-        x = anchor + 0.98 * (x - anchor)
-        rounded = quantize(x)
-    return rounded
-
-
-def _rms(x: Tensor) -> float:
+def rms(x: Tensor) -> float:
+    """Return the root mean square, computed in float64."""
     return math.sqrt(float(x.double().square().mean()))
 
 

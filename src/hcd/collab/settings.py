@@ -9,15 +9,10 @@ from numbers import Integral
 from typing import Any, Literal, TypedDict, Unpack
 
 from hcd.collab.losses import Loss, SquaredError, get_loss
-from hcd.collab.penalties import Penalty
-from hcd.collab.rounding import Rounding, Unrounded
 from hcd.errors import UsageError, named, unknown_name
 from hcd.nets.cpu.precision import PRECISIONS
 from hcd.ops import NORMS
 from hcd.solver import LBFGS, NormalizedGradient, StepRule, get_rule
-
-STAGES = ("hr", "lr")
-"""The stages in their order."""
 
 
 class Changes(TypedDict, total=False):
@@ -27,14 +22,12 @@ class Changes(TypedDict, total=False):
     steps_lr: int
     rule: StepRule | str
     loss: Loss | str
-    penalties: tuple[Penalty, ...]
     norm: str
     epsilon_hr: float
     epsilon_lr: float
     random_start: bool
     keep: Literal["best", "last"]
     round_hr: bool
-    rounding: Rounding
     never_worse: bool
     direction: Literal["collaborative", "adversarial"]
     max_change: int | None
@@ -57,13 +50,11 @@ class Settings:
         steps_hr, steps_lr: gradient evaluations of the HR stage and of the LR stage after it; 0 skips the stage.
         rule: step rule of both stages, or its name, see ``hcd.solver.RULES``.
         loss: what is minimized, or its name, see ``hcd.collab.LOSSES``.
-        penalties: terms added to the loss.
         norm, epsilon_hr, epsilon_lr: ball that bounds the perturbation of each stage, see
             :func:`hcd.ops.project_ball`. The norm is taken over the whole tensor, with values in [0, 1].
         random_start: start each stage at a random point of its l2 ball: normal direction, uniform radius.
         keep: keep the ``best`` evaluated point of a stage, or its ``last`` iterate.
         round_hr: round the LR, with straight-through gradients, in the HR stage.
-        rounding: stand-in of the stored LR in the LR stage.
         never_worse: return the plain LR if the result reconstructs worse by any term of the loss.
         direction: ``collaborative`` minimizes the loss, ``adversarial`` maximizes it.
         max_change: largest difference between the final LR and the plain LR, in whole gray levels; None for no bound.
@@ -80,14 +71,12 @@ class Settings:
     steps_lr: int = 0
     rule: StepRule = field(default_factory=LBFGS)
     loss: Loss = field(default_factory=SquaredError)
-    penalties: tuple[Penalty, ...] = ()
     norm: str = "linf"
     epsilon_hr: float = math.inf
     epsilon_lr: float = math.inf
     random_start: bool = False
     keep: Literal["best", "last"] = "best"
     round_hr: bool = True
-    rounding: Rounding = field(default_factory=Unrounded)
     never_worse: bool = True
     direction: Literal["collaborative", "adversarial"] = "collaborative"
     max_change: int | None = None
@@ -97,10 +86,6 @@ class Settings:
     max_seconds: float = math.inf
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-
-    def steps(self, stage: str) -> int:
-        """Return the gradient evaluations of a stage, at most."""
-        return {"hr": self.steps_hr, "lr": self.steps_lr}[stage]
 
     @property
     def evaluations(self) -> int:
@@ -127,12 +112,9 @@ class Settings:
         for name, kind, remedy in (
             ("rule", StepRule, "a step rule of hcd.solver, such as LBFGS()"),
             ("loss", Loss, "a loss of hcd.collab, such as SquaredError()"),
-            ("rounding", Rounding, "a rounding of hcd.collab, such as Unrounded()"),
         ):
             if not isinstance(getattr(self, name), kind):
                 raise UsageError(f"{name} {getattr(self, name)!r}: must be {remedy}, or its name")
-        if not all(isinstance(penalty, Penalty) for penalty in self.penalties):
-            raise UsageError(f"penalties {self.penalties!r}: must be a tuple of penalties of hcd.collab")
         for name, value, known in (
             ("norm", self.norm, NORMS),
             ("keep", self.keep, ("best", "last")),

@@ -5,9 +5,7 @@ from .downscaling import lr_name as lr_name
 from .receiver import Receiver as Receiver
 from .receiver import upscale_picture as upscale_picture
 from .sender import Downscaled as Downscaled
-from .sender import Encoded as Encoded
 from .sender import downscale_picture as downscale_picture
-from .sender import encode_downscaled as encode_downscaled
 from .upscaling import UpscaledFile as UpscaledFile
 from .upscaling import upscale_file as upscale_file
 from .upscaling import upscale_with as upscale_with

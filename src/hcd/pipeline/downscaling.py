@@ -13,7 +13,7 @@ from hcd.errors import UsageError, named
 from hcd.files import write_atomically
 from hcd.image import DEFAULT_QUALITY, MAX_PIXELS, Codec, check_depth, read_picture
 from hcd.pipeline.model import device_of, loaded
-from hcd.pipeline.sender import downscale_picture, encode_downscaled
+from hcd.pipeline.sender import downscale_picture
 from hcd.rescaler import Rescaler
 
 _SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "avif": ".avif"}
@@ -125,8 +125,8 @@ def downscale_file(
         stop=stop,
     )
     warn(small.picture.warnings)
-    encoded = encode_downscaled(small, picture, rescaler, path.suffix.lower(), codec, device=where, memory=memory)
-    write_atomically(path, encoded.data)
+    data = small.encode(path.suffix.lower())
+    write_atomically(path, data)
     return DownscaledFile(
         source=source,
         path=path,
@@ -135,9 +135,9 @@ def downscale_file(
         hr_height=picture.height,
         width=small.picture.width,
         height=small.picture.height,
-        lr_bytes=len(encoded.data),
-        psnr=encoded.psnr,
-        plain_psnr=encoded.plain_psnr,
+        lr_bytes=len(data),
+        psnr=small.psnr,
+        plain_psnr=small.plain_psnr,
         grad_evals=small.result.grad_evals,
         seconds=small.result.seconds,
         warnings=tuple(warnings),

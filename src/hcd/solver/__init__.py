@@ -1,4 +1,4 @@
-"""Projected descent on any differentiable objective. Knows no network and no picture."""
+"""Projected descent on any differentiable objective; knows neither networks nor images."""
 
 from hcd.solver.descend import Solution, Stopped, descend
 from hcd.solver.rules import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -49,14 +49,14 @@ class Solution:
 
 
 def descend(
-    objective: Callable[[Tensor], Tensor],
+    objective: Callable[[Tensor], Tensor | tuple[Tensor, Any]],
     start: Tensor,
     *,
     rule: StepRule,
     project: Projection,
     evaluations: int,
     keep: Literal["best", "last"] = "best",
-    on_evaluation: Callable[[int, float], str | None] | None = None,
+    on_evaluation: Callable[[int, float, Any], str | None] | None = None,
     box: tuple[Tensor | float, Tensor | float] | None = None,
     tolerance: float = 0.0,
     patience: int = 3,
@@ -64,15 +64,16 @@ def descend(
     """Minimize ``objective`` over a feasible set, starting from ``project(start)``.
 
     Args:
-        objective: differentiable function, tensor → scalar tensor; may raise :class:`Stopped`.
+        objective: differentiable function, tensor → scalar tensor, or a pair of that and anything else that
+            ``on_evaluation`` is to get; may raise :class:`Stopped`.
         start: initial point, any shape.
         rule: proposes each next candidate.
         project: projection onto the feasible set; every point that is evaluated or returned has passed through it.
         evaluations: budget of gradient evaluations, ≥ 0.
         keep: ``best`` returns the best evaluated point; ``last`` returns the candidate after the last evaluation, as
             schemes with a fixed number of steps do.
-        on_evaluation: called after every gradient evaluation with the number of evaluations so far and the value.
-            Returns the reason to stop, or None to go on.
+        on_evaluation: called after every gradient evaluation with the number of evaluations so far, the value, and
+            what the objective returned beside it (else None). Returns the reason to stop, or None to go on.
         box: lower and upper bound of every variable, if ``project`` clamps to these. Rules then leave out variables
             that are held by a bound. None for feasible sets of other shapes.
         tolerance: stop if the best value fell by less than this share of itself over the last ``patience``
@@ -96,14 +97,14 @@ def descend(
     stopped = "evaluations"
     while len(best_values) < evaluations:
         try:
-            point = _evaluate(objective, x, bounds, project)
+            point, beside = _evaluate(objective, x, bounds, project)
         except Stopped as stop:
             stopped = stop.reason
             break
         if math.isnan(best_value) or point.value < best_value:
             best_x, best_value = x, point.value
         best_values.append(best_value)
-        reason = None if on_evaluation is None else on_evaluation(len(best_values), point.value)
+        reason = None if on_evaluation is None else on_evaluation(len(best_values), point.value, beside)
         if reason is None and tolerance > 0 and _has_stalled(best_values, tolerance, patience):
             reason = "tolerance"
         if reason is not None:
@@ -115,13 +116,17 @@ def descend(
     return Solution(x=kept, value=value, evaluations=len(best_values), candidate=x, stopped=stopped)
 
 
-def _evaluate(objective: Callable[[Tensor], Tensor], x: Tensor, bounds: Box | None, project: Projection) -> Point:
+def _evaluate(
+    objective: Callable[[Tensor], Tensor | tuple[Tensor, Any]], x: Tensor, bounds: Box | None, project: Projection
+) -> tuple[Point, Any]:
     with torch.enable_grad():
         variable = x.detach().requires_grad_()
-        value = objective(variable)
+        result = objective(variable)
+        value, beside = result if isinstance(result, tuple) else (result, None)
         (gradient,) = torch.autograd.grad(value, variable)
     free = None if bounds is None else bounds.free(x, gradient)
-    return Point(x=x, value=float(value.detach()), gradient=gradient, free=free, project=project)
+    point = Point(x=x, value=float(value.detach()), gradient=gradient, free=free, project=project)
+    return point, beside
 
 
 def _has_stalled(best_values: list[float], tolerance: float, patience: int) -> bool:
