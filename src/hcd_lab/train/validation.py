@@ -1,4 +1,4 @@
-"""How good the weights are while they are trained: PSNR on pictures, through the rounded LR."""
+"""Validation during training: PSNR of pictures that are restored from the rounded LR."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from hcd.errors import TrainingError
 from hcd.image import read_picture
 from hcd.metrics import psnr
-from hcd.ops import quantize
+from hcd.ops import center_crop, quantize
 from hcd_lab.train.networks import RoundTrip
 
 _SIDE = 256
@@ -19,16 +19,16 @@ _SIDE = 256
 
 @final
 class Validation:
-    """Mean PSNR-Y over the middle (at most 256²) of every picture.
+    """Compute the mean PSNR-Y over the center (at most 256²) of every picture.
 
     Args:
         files: the pictures.
         scale: HR side / LR side; also the border that PSNR leaves out.
-        limit: pictures at most, evenly spread over the sorted ones; None for all.
-        device: where the network is.
+        limit: number of pictures at most, spread evenly over the sorted files; None for all.
+        device: device of the network.
 
     Raises:
-        TrainingError: there is no picture.
+        TrainingError: no picture is large enough.
     """
 
     def __init__(
@@ -40,12 +40,9 @@ class Validation:
         self._scale = scale
         self._pictures = []
         for file in found:
-            rgb = read_picture(file).rgb
-            height, width = (min(side - side % scale, _SIDE - _SIDE % scale) for side in rgb.shape[-2:])
-            if min(height, width) <= 2 * scale:
-                continue
-            top, left = (rgb.shape[-2] - height) // 2, (rgb.shape[-1] - width) // 2
-            self._pictures.append(rgb[..., top : top + height, left : left + width].to(device))
+            center = center_crop(read_picture(file).rgb, _SIDE, multiple=scale)
+            if min(center.shape[-2:]) > 2 * scale:
+                self._pictures.append(center.to(device))
         if not self._pictures:
             raise TrainingError(
                 f"no picture to validate on of more than {2 * scale} pixels a side; name another folder"
@@ -53,7 +50,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, round_trip: RoundTrip) -> float:
-        """Mean PSNR-Y in dB of what a receiver rebuilds in 8 bits."""
+        """Return the mean PSNR-Y in dB of the restored 8-bit pictures."""
         values = []
         for hr in self._pictures:
             _, _, hr_hat = round_trip(hr.contiguous(memory_format=torch.channels_last))
