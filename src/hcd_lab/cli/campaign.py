@@ -1,4 +1,4 @@
-"""``hcd campaign``: better weights from the time and the device at hand."""
+"""``hcd campaign``: improve shipped weights in a given time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hcd.cli.options import duration_option
 @click.option(
     "--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder of pictures; repeatable."
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for plan, log and weights.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of plan, log and weights.")
 @duration_option("--time", help="Time of the whole campaign (90s, 25m, 2h).", required=True)
 @duration_option("--time-limit", help="Time of this call; the next one in the same OUT goes on.")
-@click.option("--recipe", help="What to train. Default: what has had the smallest share of its published training.")
+@click.option("--recipe", help="What to train. Default: the recipe with the smallest share of its published training.")
 @click.option(
     "--validation", type=click.Path(path_type=Path), help="Folder to measure PSNR on. Default: held-out data."
 )
@@ -31,10 +31,10 @@ def command(
     validation: Path | None,
     device: str,
 ) -> None:
-    """Spend a given time on the shipped weights that need it most, as fast as this device trains.
+    """Spend a given time on the shipped weights that need it most.
 
-    Measures which precision, batch and compilation train fastest, fits the schedule to the time, continues from
-    the shipped weights, and leaves new weights, a log and a model card in OUT.
+    Measures which precision, batch and compilation train fastest here, fits the schedule to the time, continues from
+    the shipped weights, and writes new weights, a log and a model card to OUT.
     """
     import time as clock
 

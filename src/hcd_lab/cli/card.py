@@ -1,4 +1,4 @@
-"""``hcd card``: a model card from a weights file and measured figures."""
+"""``hcd card``: write a model card from a weights file and measured metrics."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ import click
 )
 @click.option("--note", default="", help="A paragraph for the card, for instance on the training pictures.")
 def command(weights: Path, results: tuple[tuple[str, Path], ...], note: str) -> None:
-    """Write the card of WEIGHTS, and its figures as 'hcd models' shows them, beside it (.md, .figures.json)."""
+    """Write the card of WEIGHTS (.md), and the metrics that 'hcd models' shows (.figures.json), beside it."""
     from hcd.errors import UsageError
     from hcd.files import write_atomically
     from hcd_lab.train import render_card
 
-    figures: dict[str, dict[str, dict[str, float]]] = {}
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
     for name, file in results:
         try:
             # Presets of one set may have been measured in several runs.
             means = json.loads(file.read_text("utf-8"))["mean"]
-            figures.setdefault(name, {}).update({preset: dict(mean) for preset, mean in means.items()})
+            metrics.setdefault(name, {}).update({preset: dict(mean) for preset, mean in means.items()})
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise UsageError(f"{file}: is no result of 'hcd evaluate --json' ({error})") from error
+            raise UsageError(f"{file}: not a result of 'hcd evaluate --json' ({error})") from error
     card = weights.with_suffix(".md")
-    write_atomically(card, render_card(weights, figures=figures, note=note).encode())
+    write_atomically(card, render_card(weights, metrics=metrics, note=note).encode())
     click.echo(f"card: {card}")
-    if figures:
+    if metrics:
         beside = weights.with_suffix(".figures.json")
-        write_atomically(beside, (json.dumps(figures, indent=1) + "\n").encode())
-        click.echo(f"figures: {beside}")
+        write_atomically(beside, (json.dumps(metrics, indent=1) + "\n").encode())
+        click.echo(f"metrics: {beside}")

@@ -1,4 +1,4 @@
-"""``hcd train``: weights from folders of pictures."""
+"""``hcd train``: train weights on folders of pictures."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder of pictures; repeatable."
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint and weights.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoint and weights.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Folder of pictures to measure PSNR on.")
-@click.option("--resume", is_flag=True, help="Continue the run in OUT, where there is one.")
-@duration_option("--time-limit", help="End cleanly after this time (90s, 25m, 2h), with usable weights.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of the recipe's.")
+@click.option("--resume", is_flag=True, help="Resume the run in OUT, if there is one.")
+@duration_option("--time-limit", help="End after this time (90s, 25m, 2h), with usable weights.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps, instead of the recipe's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
     show_default=True,
-    help="Of convolutions, for the recipe's share of the steps; auto measures.",
+    help="Precision of convolutions for the recipe's share of the steps; auto measures which is faster.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the couplings (minutes to start, then faster).")
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for TensorBoard logs.")
@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Train RECIPE (a name, for instance irn-x4, or a .toml file) on the pictures in the data folders.
 
-    Under torchrun, every process trains on its share of each batch.
+    Under torchrun, each process trains on its share of every batch.
     """
     from dataclasses import replace
 
@@ -72,7 +72,7 @@ def command(
         chosen = replace(chosen, steps=steps)
     checkpoint = out / f"{chosen.name}.checkpoint.pt"
     if checkpoint.exists() and not resume:
-        raise UsageError(f"{checkpoint}: holds a run already; add --resume to continue it, or choose another folder")
+        raise UsageError(f"{checkpoint}: holds a run already; add --resume, or choose another folder")
     device = pick_device(device)
     with join_world(device) as world:
         device = world.device(device)

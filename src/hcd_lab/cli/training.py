@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and TensorBoard are shown of a training run."""
+"""Progress of a training run on a terminal, in a log, and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from hcd.errors import MissingDependencyError, printable
 if TYPE_CHECKING:
     from hcd_lab.train import Progress
 
-_LINE_EVERY = 10.0  # seconds, where there is no terminal
+_LINE_EVERY = 10.0  # seconds, without a terminal
 
 
 class TrainingProgress:
-    """A bar on a terminal, a line now and then in a log, a table at the end; nothing where not shown."""
+    """A bar on a terminal, a line every ten seconds in a log, and a table at the end; nothing if not shown."""
 
     def __init__(self, name: str, steps: int, *, shown: bool) -> None:
         console = Console(stderr=True)
@@ -48,7 +48,7 @@ class TrainingProgress:
                 self.bar.start()
 
     def show(self, state: Progress) -> None:
-        """Take the state after a step."""
+        """Show the state after a step."""
         validated = "" if math.isnan(state.validation_psnr) else f"  validation {state.validation_psnr:.2f} dB"
         speed = f"{state.patches_per_second:.1f} patches/s"
         text = f"{self._name}  loss {state.loss:.4f}  {state.psnr:.2f} dB{validated}  {speed}"
@@ -59,7 +59,7 @@ class TrainingProgress:
         self._last = state
 
     def end(self, weights: Path) -> None:
-        """The last table, and where the weights are."""
+        """Print the last state, and the path of the weights."""
         self.bar.stop()
         if not self._shown:
             return
@@ -82,7 +82,7 @@ class TrainingProgress:
 
 @contextmanager
 def training_progress(name: str, steps: int, *, shown: bool) -> Iterator[TrainingProgress]:
-    """Progress of ``steps`` steps, shown by one of several processes."""
+    """Show the progress of a run, in one of several processes."""
     progress = TrainingProgress(name, steps, shown=shown)
     with progress.bar:
         yield progress
@@ -90,7 +90,7 @@ def training_progress(name: str, steps: int, *, shown: bool) -> Iterator[Trainin
 
 @contextmanager
 def tensorboard_log(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
-    """A function that logs states for TensorBoard; it does nothing without a folder.
+    """Return a function that logs states for TensorBoard, or does nothing without a folder.
 
     Raises:
         MissingDependencyError: the extra ``train`` is not installed.

@@ -1,4 +1,4 @@
-"""Campaigns: a given time on whatever device there is, spent on the shipped weights that need it most."""
+"""Campaigns: spend a given time on this device on the shipped weights that need it most."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from hcd_lab.train.speed import Speed, fastest, flops_per_pixel, matrix_peak
 from hcd_lab.train.step import Execution
 from hcd_lab.train.validation import Validation
 
-_HELD_OUT = 50  # every so many pictures, one is kept to validate on
-# Shares of the time for checkpoints, validation and slower parts of the run, and for compiling every phase.
+_HELD_OUT = 50  # one of so many pictures is held out for validation
+# Shares of the time reserved for checkpoints and validation, and for compiling.
 _RESERVE, _COMPILING = 0.06, 0.1
-# Into so many spans of its moving average a run is divided: what that holds at the end are weights of the end.
+# Time constants of the moving average in a run, so that it averages the end of the run only.
 _AVERAGED = 20
-# Smaller batches than these leave gradients too noisy to improve weights that are trained already.
+# With smaller batches, gradients are too noisy to improve trained weights.
 _BATCHES = {"cpu": (0.25, 0.5), "cuda": (1, 2, 4)}  # times the recipe's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a campaign has decided to do.
+    """What a campaign does.
 
     Attributes:
-        recipe: with steps, batches, learning rate, warm-up and moving average fitted to the time.
-        execution: the fastest way of running on this device.
-        pixels_per_second: as measured for it.
-        share_of_peak: operations per second, of those that a large matrix product reaches here.
+        recipe: steps, batches, learning rate, warm-up and moving average are fitted to the time.
+        execution: the fastest one on this device.
+        pixels_per_second: measured training speed.
+        share_of_peak: operations per second over those of a large matrix product.
     """
 
     recipe: Recipe
@@ -47,10 +47,10 @@ class Plan:
 
 
 def least_trained() -> str:
-    """The recipe whose shipped weights have seen the smallest share of the published training so far.
+    """Return the recipe whose shipped weights have seen the smallest share of the published training.
 
-    Its own weights count, else those that it would grow from. A network without any is begun only where nothing else
-    is there, or on request: in the time of a campaign it would not get anywhere.
+    The weights of a recipe are its own, else those that it grows from. A recipe without any is only chosen if there is
+    no other, since a campaign is too short to train from random weights.
     """
     shares = {}
     for recipe in map(get_recipe, recipe_names()):
@@ -64,21 +64,20 @@ def least_trained() -> str:
 def make_plan(name: str, *, seconds: float, device: str, report: Callable[[str], None]) -> Plan:
     """Fit a recipe to a time on a device.
 
-    It goes on from the weights that ship under the recipe's name, else from the recipe's start. Patches, their
-    shares of the run and the loss are the recipe's; the batch is the smallest one that keeps the device busy. The
-    highest learning rate is lowered for a run that is short beside what the weights have seen: a trained network
-    that is restarted at full rate first loses what it knew. One that has levels to learn anew keeps the full rate.
-    Warm-up and moving average are parts of the run, where the recipe's would be longer.
+    Training starts from the shipped weights of the recipe's name, else from the recipe's start. The batch is the
+    smallest one that keeps the device busy. The peak learning rate is lowered if the run is short compared with the
+    training of the weights so far, since a full-rate restart first degrades a trained network; a network with new
+    levels keeps the full rate. Warm-up and moving average are shortened with the run.
 
     Args:
-        name: of a shipped recipe.
-        seconds: for training itself.
-        device: as PyTorch names it.
-        report: takes one line per way of running that was measured.
+        name: a shipped recipe.
+        seconds: time for training itself.
+        device: name of a PyTorch device.
+        report: takes one line per measured execution.
 
     Raises:
         UsageError: no such recipe.
-        TrainingError: nothing runs on the device, or the time does not suffice for one step.
+        TrainingError: nothing runs on the device, or the time is too short for one step.
     """
     recipe = get_recipe(name)
     if get_entry(name).weights_file is not None:
@@ -100,19 +99,19 @@ def run_campaign(
     report: Callable[[str], None] = lambda line: None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Carry out a plan, or go on with it: the plan is kept in ``out``, and a plan found there comes first.
+    """Carry out a plan, or resume it.
 
     Args:
-        files: pictures to train on; every 50th is held out for validation unless others are given.
-        out: folder for the plan, the log (``<name>.log.jsonl``), the checkpoint and the weights.
-        plan: what to do, see :func:`make_plan`.
+        files: training pictures; every 50th is held out for validation unless ``validation_files`` are given.
+        out: folder of the log (``<name>.log.jsonl``), the checkpoint and the weights.
+        plan: from :func:`make_plan`.
         time_limit: seconds for this call.
-        validation_files: pictures to validate on.
+        validation_files: validation pictures.
         report: takes lines of text.
-        on_step: as for :func:`train`.
+        on_step: see :func:`train`.
 
     Returns:
-        The weights.
+        The path of the weights.
 
     Raises:
         TrainingError: as for :func:`train`.
@@ -121,7 +120,9 @@ def run_campaign(
     recipe, device = plan.recipe, plan.execution.device
     checks = set(validation_files or files[:: min(_HELD_OUT, len(files))])
     if checks >= set(files):
-        raise TrainingError(f"{len(files)} pictures: none is left to train on beside those to validate on; give more")
+        raise TrainingError(
+            f"{len(files)} pictures: no training picture is left beside those for validation; give more"
+        )
     patches = Patches(
         [file for file in files if file not in checks],
         scale=recipe.scale,
@@ -138,7 +139,7 @@ def run_campaign(
         nonlocal last
         if progress.seconds - last > 10 or progress.step == progress.steps:
             if last < 0:
-                # What a killed run had logged after its last checkpoint is done again.
+                # Steps that a killed run logged after its last checkpoint are repeated.
                 lines[:] = [line for line in lines if json.loads(line)["step"] < progress.step]
             last = progress.seconds
             facts = {key: value if math.isfinite(value) else None for key, value in asdict(progress).items()}
@@ -159,7 +160,7 @@ def run_campaign(
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Keep a plan, so that the next call goes on with it.
+    """Write a plan, so that the next call resumes it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -168,7 +169,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def read_plan(path: Path, *, device: str) -> Plan:
-    """A plan that was kept, for this device.
+    """Read a plan, for this device.
 
     Raises:
         TrainingError: the file is damaged.
@@ -180,7 +181,7 @@ def read_plan(path: Path, *, device: str) -> Plan:
         numbers = {name: float(value) for name, value in entries.items()}
         return Plan(recipe=recipe, execution=Execution(device=device, **flags), **numbers)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise TrainingError(f"{path}: is no plan of a campaign ({error}); move it away") from error
+        raise TrainingError(f"{path}: not a plan of a campaign ({error}); move it away") from error
 
 
 def _flag(value: object) -> bool:
@@ -197,7 +198,7 @@ def _fit(recipe: Recipe, speed: Speed, seconds: float, peak: float) -> Plan:
     steps = int((1 - reserve) * seconds * speed.pixels_per_second / per_step)
     if steps < 1:
         raise TrainingError(
-            f"{recipe.name}: {seconds:.0f} s do not suffice for one step of about "
+            f"{recipe.name}: {seconds:.0f} s are too short for one step of about "
             f"{per_step / speed.pixels_per_second:.0f} s; give more time"
         )
     same_scale = bool(recipe.start) and get_entry(recipe.start).scale == recipe.scale

@@ -1,4 +1,4 @@
-"""The model card of a weights file: how it came about, and how good it was measured to be."""
+"""Model cards: how weights were trained, and their measured metrics."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from safetensors import SafetensorError, safe_open
 
 from hcd.errors import WeightsError
 
-# Plain PSNR-Y (dB) and SSIM-Y of the published networks, tables 1 and 2 of Xiao et al., ECCV 2020.
+# PSNR-Y (dB) and SSIM-Y of plain, as published in tables 1 and 2 of Xiao et al., ECCV 2020.
 _PUBLISHED = {
     ("irn", 2): {"Set5": "43.99 / 0.9871", "Set14": "40.79 / 0.9778", "BSD100": "41.32 / 0.9876"},
     ("irn", 4): {"Set5": "36.19 / 0.9451", "Set14": "32.67 / 0.9015", "BSD100": "31.64 / 0.8826"},
 }
 _PRESETS = ("plain", "paper", "balanced")
 
-Figures = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Set → preset → the means of ``hcd evaluate``."""
+Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Set → preset → means of ``hcd evaluate``."""
 
 
-def render_card(weights: Path, *, figures: Figures | None = None, note: str = "") -> str:
-    """Markdown about a weights file of this project.
+def render_card(weights: Path, *, metrics: Metrics | None = None, note: str = "") -> str:
+    """Return the Markdown card of a weights file of this project.
 
     Args:
-        weights: the ``.safetensors`` file; facts are read from its metadata.
-        figures: measured means by set and preset.
-        note: what the file cannot say of itself, for instance what the pictures were.
+        weights: the ``.safetensors`` file, whose metadata are read.
+        metrics: measured means by set and preset.
+        note: a paragraph that is not in the metadata, for instance on the training pictures.
 
     Raises:
-        WeightsError: the file is none that a training run wrote.
+        WeightsError: the file was not written by a training run.
     """
     try:
         with safe_open(weights, framework="pt") as file:
@@ -55,11 +55,11 @@ def render_card(weights: Path, *, figures: Figures | None = None, note: str = ""
             f"| Time | {facts['seconds']} s, those of its start not counted in |",
         ]
     except (OSError, LookupError, ValueError, TypeError, SafetensorError) as error:
-        raise WeightsError(f"{weights}: says nothing of its training ({error}); give a file of hcd train") from error
+        raise WeightsError(f"{weights}: has no facts about its training ({error}); give a file of hcd train") from error
     if note:
         lines += ["", note]
-    if figures:
-        lines += ["", *_table(recipe["name"], figures, _PUBLISHED.get((network["family"], _scale(network)), {}))]
+    if metrics:
+        lines += ["", *_table(recipe["name"], metrics, _PUBLISHED.get((network["family"], _scale(network)), {}))]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +82,7 @@ def _schedule(recipe: Mapping[str, Any], facts: Mapping[str, str]) -> str:
 
 
 def _loss(recipe: Mapping[str, Any]) -> str:
-    # Weights that shipped before a term existed do not name it.
+    # Older weights do not name terms that were added later.
     luma, share = recipe.get("luma_weight", 0.0), recipe.get("latent_share", 1.0)
     return (
         f"{recipe['hr_weight']:g} · {recipe['distance']} of HR"
@@ -94,16 +94,16 @@ def _loss(recipe: Mapping[str, Any]) -> str:
 
 
 def _number(means: Mapping[str, float | None], name: str, digits: int) -> str:
-    """A mean as text; what could not be measured, or is infinite (null in JSON), is a dash."""
+    """Format a mean; a missing or infinite one (null in JSON) is a dash."""
     value = means.get(name)
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _table(name: str, figures: Figures, published: Mapping[str, str]) -> list[str]:
-    presets = [preset for preset in _PRESETS if any(preset in means for means in figures.values())]
+def _table(name: str, metrics: Metrics, published: Mapping[str, str]) -> list[str]:
+    presets = [preset for preset in _PRESETS if any(preset in means for means in metrics.values())]
     head = ["PSNR-Y (dB) / SSIM-Y", *(f"`{p}`" for p in presets), "LR PSNR-Y: " + " / ".join(f"`{p}`" for p in presets)]
     rows = []
-    for place, means in figures.items():
+    for place, means in metrics.items():
         of = {preset: means.get(preset, {}) for preset in presets}
         shown = [
             f"{_number(of[p], 'psnr_y', 2)} / {_number(of[p], 'ssim_y', 4)}" if of[p] else "not measured"

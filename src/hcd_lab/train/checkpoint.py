@@ -1,4 +1,4 @@
-"""The files of a run: a checkpoint that continues it exactly, and the weights that it leaves behind."""
+"""Files of a run: the checkpoint, from which it resumes exactly, and the weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hcd_lab.train.step import Execution
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The recipe as one line of JSON, equal for equal recipes."""
+    """Return the recipe as one line of JSON, equal for equal recipes."""
     return json.dumps(asdict(recipe), sort_keys=True)
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], recipe: Recipe, execution: Execution) -> None:
-    """Write ``state`` with what it belongs to, whole or not at all.
+    """Write a state with its recipe and execution, atomically.
 
     Raises:
         OutputError: the file cannot be written.
@@ -37,10 +37,10 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], recipe: Recipe, execu
 
 
 def read_checkpoint_state(path: Path, recipe: Recipe, device: str) -> dict[str, Any]:
-    """The state in a checkpoint of this very recipe.
+    """Read the state of a checkpoint of this recipe.
 
     Raises:
-        TrainingError: it is damaged, or of another recipe.
+        TrainingError: the file is damaged, or belongs to another recipe.
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -55,7 +55,7 @@ def read_checkpoint_state(path: Path, recipe: Recipe, device: str) -> dict[str, 
 
 
 def not_continued(path: Path, recipe: Recipe, error: Exception) -> TrainingError:
-    """The error for a checkpoint that cannot be taken up again, with its first reason."""
+    """Return the error for a checkpoint that cannot be resumed, with its first reason."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return TrainingError(
         f"{path}: cannot be continued as {recipe.name} ({reason}); move it away or choose another folder"
@@ -63,7 +63,7 @@ def not_continued(path: Path, recipe: Recipe, error: Exception) -> TrainingError
 
 
 def weights_bytes(net: nn.Module, recipe: Recipe, facts: Mapping[str, object]) -> bytes:
-    """A ``.safetensors`` file of half-precision weights that say of themselves how they came about.
+    """Encode a ``.safetensors`` file of half-precision weights, with facts about their training as metadata.
 
     Half precision costs under 0.001 dB at ×4; buffers and weights alike are stored in it.
     """

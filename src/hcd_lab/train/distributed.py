@@ -1,4 +1,4 @@
-"""One process among those that ``torchrun`` started, or the only one."""
+"""The processes that ``torchrun`` started, or a single one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from hcd.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Which process this is, and of how many."""
+    """This process and the number of all.
+
+    Attributes:
+        rank: of this process.
+        size: number of processes.
+        local_rank: rank on this machine.
+    """
 
     rank: int = 0
     size: int = 1
@@ -24,22 +30,22 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes files and reports."""
+        """Return whether this process writes files and reports."""
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """``cuda`` → this process's own GPU; other names stay."""
+        """Replace ``cuda`` by the GPU of this process."""
         return f"cuda:{self.local_rank}" if name == "cuda" else name
 
     def share(self, round_trip: nn.Module) -> nn.Module:
-        """The module with gradients averaged over all processes; itself where there is one process."""
+        """Wrap a module so that gradients are averaged over all processes; a single process gets the module itself."""
         if self.size == 1:
             return round_trip
         # The only buffers are constants, the same everywhere.
         return nn.parallel.DistributedDataParallel(round_trip, forward_sync_buffers=False)
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so, so that all stop at the same step."""
+        """Return whether the flag is set in any process, so that all stop at the same step."""
         if self.size == 1:
             return flag
         value = torch.tensor(float(flag), device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
@@ -49,7 +55,7 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Meet the other processes, as ``torchrun`` tells in the environment, for as long as the context lasts.
+    """Join the process group that ``torchrun`` states in the environment, for the duration of the context.
 
     Raises:
         UsageError: the environment is not that of ``torchrun``.
@@ -65,8 +71,8 @@ def join_world(device: str) -> Iterator[World]:
         raise UsageError(f"WORLD_SIZE is set but {error} is missing or no number; start with torchrun") from error
     if device.startswith("cuda"):
         torch.cuda.set_device(world.local_rank)
-    # Imported while a process group exists, as by a wrapped module or an optimizer, this package keeps that group, with
-    # threads that can abort the interpreter as it ends.
+    # If first imported while a process group exists, as by wrapped modules and optimizers, this package keeps the
+    # group alive, whose threads can abort the interpreter at exit.
     importlib.import_module("torch._dynamo")
     torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:

@@ -1,4 +1,4 @@
-"""The training loop: batches by step number, EMA, atomic checkpoints, an end that leaves usable weights."""
+"""The training loop: batches by step number, EMA, atomic checkpoints, usable weights at any end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from hcd_lab.train.recipe import Recipe
 from hcd_lab.train.step import Execution, Measured, Step, learning_rate, make_optimizer
 from hcd_lab.train.validation import Validation
 
-_REPORT_EVERY = {"cpu": 1, "cuda": 25}  # steps; a report waits for the device
-_EXPLODED = 8.0  # times the lowest smoothed loss of this run
+_REPORT_EVERY = {"cpu": 1, "cuda": 25}  # steps; a report synchronizes with the device
+_EXPLODED = 8.0  # smoothed loss over its minimum in this run
 _SMOOTHING = 0.98
 
 
@@ -33,13 +33,13 @@ class Progress:
     """State after a step.
 
     Attributes:
-        step, steps: done, and in all.
-        loss: of the last batch.
-        psnr, lr_psnr: of the last batch: rebuilt HR, and LR against bicubic; RGB, dB.
-        validation_psnr: PSNR-Y of the EMA weights on the validation pictures, dB; NaN without.
-        seconds: since the run began, earlier pieces of it counted in.
-        patches_per_second: of this piece, over all devices.
-        waiting: share of this piece's time in which the device waited for patches.
+        step, steps: steps done, and all steps.
+        loss: loss of the last batch.
+        psnr, lr_psnr: PSNR of the last batch, of the restored HR, and of LR against bicubic; RGB, dB.
+        validation_psnr: PSNR-Y of the EMA weights on the validation pictures, dB; NaN without any.
+        seconds: duration of the run, including earlier calls.
+        patches_per_second: speed of this call, over all devices.
+        waiting: share of the time of this call in which the device waited for patches.
     """
 
     step: int
@@ -66,29 +66,29 @@ def train(
     validate_every: float = 120.0,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
-    """Train ``recipe`` to its last step or to ``time_limit`` seconds and leave the EMA weights behind.
+    """Train to the recipe's last step, or for ``time_limit`` seconds, and write the EMA weights.
 
-    A checkpoint in ``out`` is continued: batches, latents and schedule depend on the step number alone, so that a
-    run which was killed ends, on the same machine, with the weights of one that was not.
+    A checkpoint in ``out`` is resumed. Batches, latents and schedule depend on the step number only, so on the same
+    machine a killed and resumed run ends with the same weights as an uninterrupted one.
 
     Args:
-        recipe: what is trained, and how; its loss is stated there.
-        patches: of the recipe's scale, on the device of ``execution``.
-        out: folder for ``<recipe>.checkpoint.pt`` and ``<recipe>.safetensors``.
-        execution: how this machine runs the steps; a checkpoint keeps its own, but for the device.
-        world: which of several processes this is; every one of them calls.
-        validation: measures the EMA weights at the beginning, now and then, and at the end.
-        time_limit: seconds that this call may take for its steps.
-        checkpoint_every, validate_every: seconds.
-        on_step: called after steps, on a GPU after every 25th.
+        recipe: network, schedule and loss.
+        patches: training patches of the recipe's scale, on the device of ``execution``.
+        out: folder of ``<recipe>.checkpoint.pt`` and ``<recipe>.safetensors``.
+        execution: how steps run; a checkpoint keeps its own, but for the device.
+        world: this process among several, each of which calls this function.
+        validation: measures the EMA weights at the start, periodically, and at the end.
+        time_limit: seconds for the steps of this call.
+        checkpoint_every, validate_every: periods in seconds.
+        on_step: called after every step, on a GPU after every 25th.
 
     Returns:
         ``out/<recipe>.safetensors``, the EMA weights in half precision.
 
     Raises:
-        TrainingError: the loss is no longer finite or has exploded (names the last checkpoint), the checkpoint in
-            ``out`` cannot be continued, or ``out`` is no folder.
-        UsageError: the patches are of another scale or too small, or the batch cannot be shared evenly.
+        TrainingError: the loss is not finite or has exploded (names the last checkpoint), the checkpoint in ``out``
+            cannot be resumed, or ``out`` is not a folder.
+        UsageError: the patches are of another scale or too small, or the batch cannot be split evenly.
     """
     run = _Run(recipe, patches, out, execution or Execution(), world or World())
     if run.step >= recipe.steps and run.weights.exists():
@@ -98,7 +98,7 @@ def train(
 
 
 class _Run:
-    """A run on this machine: everything that a checkpoint holds, and what turns it into the next one."""
+    """The state of a run and its steps."""
 
     def __init__(self, recipe: Recipe, patches: Patches, out: Path, execution: Execution, world: World) -> None:
         _check(recipe, patches, world)
@@ -195,7 +195,7 @@ class _Run:
         self.save()
 
     def save(self) -> None:
-        """Write weights and checkpoint; only the leading process does."""
+        """Write weights and checkpoint, in the leading process."""
         if not self.world.leads:
             return
         facts = {
@@ -211,7 +211,7 @@ class _Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        # Weights first: a checkpoint of the last step then means that the weights of the last step are there.
+        # Weights first, so that a checkpoint of the last step implies that its weights exist.
         write_atomically(self.weights, weights_bytes(self.ema, self.recipe, facts))
         write_checkpoint(self.checkpoint, state, self.recipe, self.execution)
 
@@ -238,7 +238,7 @@ class _Run:
 
 
 class _Guard:
-    """Stops a run whose loss is no number any more, or has exploded."""
+    """Stops a run whose loss is not finite, or has exploded."""
 
     def __init__(self, name: str, checkpoint: Path) -> None:
         self._name, self._checkpoint = name, checkpoint

@@ -1,4 +1,4 @@
-"""Muon: steps of inner convolutions by their orthogonalized momentum, of everything else by Adam."""
+"""Muon: orthogonalized momentum for inner convolutions, Adam for everything else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hcd.nets.dense import DenseBlock
 from hcd.nets.hcflow_layers import ZeroConv
 from hcd.nets.light import Stack
 
-# Coefficients of five odd polynomials of degree five whose composition takes singular values from about 1e-3 to 1 near
-# 1. Source: Cesista, You and Jordan, "Squeezing 1-2% Efficiency Gains Out of Muon", 2025.
+# Coefficients of five odd polynomials of degree five, whose composition maps singular values in [1e-3, 1] near 1.
+# Source: Cesista, You and Jordan, "Squeezing 1-2% Efficiency Gains Out of Muon", 2025.
 _POLYNOMIALS = (
     (4.0848, -6.8946, 2.9270),
     (3.9505, -6.3029, 2.6377),
@@ -23,32 +23,32 @@ _POLYNOMIALS = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-# Root mean square of the entries of a step, in learning rates: about that of Adam's.
+# Root mean square of a step over the learning rate, about that of Adam.
 _RMS = 0.2
-# Of the rate of matrices, what everything else moves at.
+# Learning rate of all other parameters over that of matrices.
 _ADAM_SHARE = 0.3
 _EPSILON = 1e-8
 
 
 @final
 class Muon(torch.optim.Optimizer):
-    """Orthogonalizes the momentum of every matrix, so that it moves in all directions alike.
+    """Step every matrix by its orthogonalized momentum, and all other parameters by Adam.
 
-    The weight of a convolution is a matrix with a row per output. Matrices of one shape are worked on together, in
-    bfloat16, which on a network of hundreds of small convolutions is what makes it cheap (``docs/notes/0022``).
+    The weight of a convolution is a matrix with a row per output channel. Matrices of equal shape are batched, in
+    bfloat16, which makes it cheap for networks of hundreds of small convolutions (``docs/notes/0022``).
 
     Args:
-        matrices: weights ``[out, …]``.
-        others: whatever else trains; stepped by Adam at 0.3 of the rate.
-        lr: learning rate of matrices; a tensor where steps are captured as a graph.
-        momentum: of matrices; the step looks ahead by it (Nesterov).
-        betas: of Adam.
-        weight_decay: of matrices, decoupled.
+        matrices: convolution weights ``[out, …]``.
+        others: all other parameters, stepped by Adam at 0.3 of the learning rate.
+        lr: learning rate of matrices; a tensor if steps are captured as a CUDA graph.
+        momentum: Nesterov momentum of matrices.
+        betas: coefficients of Adam.
+        weight_decay: decoupled, for matrices.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; Liu et al., "Muon is
         Scalable for LLM Training", 2025 (arXiv 2502.16982), for the size of a step.
-    Departs: other polynomials; weights that blocks write into the picture with are left to Adam, see
-        :func:`inner_convolutions`.
+    Departs: convolutions are batched, unlike in ``torch.optim.Muon``; other polynomials; last convolutions of blocks
+        are left to Adam, see :func:`inner_convolutions`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
         groups = [{"params": list(params), "matrices": flag} for params, flag in ((matrices, True), (others, False))]
         super().__init__([group for group in groups if group["params"]], shared)
         for group in self.param_groups:
-            # A tensor, which a captured step counts up too.
+            # A tensor, so that captured steps count too.
             group["done"] = torch.zeros((), device=group["params"][0].device)
             for parameter in group["params"]:
                 names = ("momentum",) if group["matrices"] else ("momentum", "square")
@@ -114,10 +114,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def inner_convolutions(net: nn.Module) -> list[Tensor]:
-    """The weights that Muon is for: those of convolutions, but for the ones that start at zero.
+    """Return the weights that Muon steps: those of all convolutions but the ones that start at zero.
 
-    Through these, blocks write into the picture and its details. Orthogonal steps move them as far in directions that
-    hardly matter as in those that do, which costs a trained network more than it learns (``docs/notes/0022``).
+    Those write the output of a block into the picture and its latents. Orthogonal steps move them equally far in
+    directions that hardly matter, which costs a trained network more than it learns (``docs/notes/0022``).
     """
     heads = {id(m.last) for m in net.modules() if isinstance(m, DenseBlock) and m.starts_at_zero}
     heads |= {id(m.convs[-1]) for m in net.modules() if isinstance(m, Stack)}
@@ -129,7 +129,7 @@ def inner_convolutions(net: nn.Module) -> list[Tensor]:
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Bring the singular values of ``[N, rows, columns]`` near 1; those below a thousandth of the norm stay smaller."""
+    """Map the singular values of ``[N, rows, columns]`` near 1; those below a thousandth of the norm stay smaller."""
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
     fast = torch.bfloat16 if matrices.is_cuda or has_bfloat16() else torch.float32
@@ -141,10 +141,10 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """``[out, in, …]`` → ``[out, … · in]``, which takes no copy of weights that lie channels last."""
+    """``[out, in, …]`` → ``[out, … · in]``, without a copy for channels-last weights."""
     return weight.movedim(1, -1).flatten(1)
 
 
 def _as_weight(matrix: Tensor, like: Tensor) -> Tensor:
-    """Undoes ``_as_matrix``."""
+    """Invert ``_as_matrix``."""
     return matrix.view(like.movedim(1, -1).shape).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""From a recipe to a network that can be trained: built, grown from smaller weights, both passes in one call."""
+"""Build a recipe's network, grow it from smaller weights, and run both passes in one call."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from hcd_lab.train.recipe import HCFlowNetwork, LightNetwork, Recipe
 
 Network = IRN | Light | HCFlow
 
-_DIGITS = 1e-9
+_TOLERANCE = 1e-9
 
 
 def build_network(recipe: Recipe) -> Network:
-    """The network of the recipe with its first weights, from the recipe's seed and, where it names one, its start.
+    """Build the network of a recipe, with weights from its seed and, if it names one, its start.
 
     Raises:
         UsageError: the start has no shipped weights, or is no smaller network of the same family.
@@ -58,7 +58,7 @@ def _light(recipe: Recipe, network: LightNetwork, weights: Mapping[str, Tensor])
 
 
 def initialize_from(net: Network, hr: Tensor, bicubic: Tensor) -> None:
-    """Let layers that begin at the statistics of their data see some, before the network is copied or shared.
+    """Initialize data-dependent layers, before the network is copied or wrapped.
 
     Args:
         net: freshly built, in training mode; an IRN has no such layers.
@@ -70,11 +70,10 @@ def initialize_from(net: Network, hr: Tensor, bicubic: Tensor) -> None:
 
 
 def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
-    """Put the couplings of a shallower network into ``net``, evenly spread; those in between stay identities.
+    """Copy the couplings of a shallower network into ``net``, spread evenly; those in between stay identities.
 
-    An untrained coupling does nothing, so ``net`` computes what the shallower network did, and goes on from
-    there with more depth. Where ``net`` has more levels, the surplus ones are its last and do nothing but the
-    Haar transform.
+    An untrained coupling is the identity, so ``net`` computes what the shallower network did, with more depth to train.
+    Additional levels are the last ones, and only apply the Haar transform.
 
     Args:
         net: freshly built.
@@ -103,13 +102,13 @@ def grow(net: IRN, smaller: Mapping[str, Tensor]) -> None:
 
 
 class RoundTrip(nn.Module):
-    """Both passes of a network in one: down, round, and up again with latents that do not know the picture.
+    """Downscale, round, and upscale with latents that do not depend on the picture.
 
-    One module with one ``forward`` is what data parallelism and graph capture take.
+    A single ``forward`` is what data parallelism and graph capture need.
 
     Args:
         net: the network.
-        latent_std: standard deviation of the Gaussian latents of the way back; 0 for zeros.
+        latent_std: standard deviation of the Gaussian latents for upscaling; 0 for zeros.
         latent_share: of the patches, rounded up, the share whose latents are looked at on the way down and drawn on
             the way back. The others are rebuilt from zeros; what their latents would cost, an HCFlow saves.
         part: ``(i, n)`` where every n-th patch from the i-th on is given, as :meth:`hcd_lab.train.Patches.batch` does
@@ -131,15 +130,15 @@ class RoundTrip(nn.Module):
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[N, 3, H, W]`` → LR before rounding, mean of z², and HR rebuilt from the rounded LR."""
         index, parts = self.part
-        # Less than the last digits of a product that is a whole number.
-        counted = math.ceil(self.latent_share * len(hr) * parts - _DIGITS)
+        # Tolerance: the product should be an integer but may be off by rounding.
+        counted = math.ceil(self.latent_share * len(hr) * parts - _TOLERANCE)
         lr, latents = self._down(hr, len(range(index, counted, parts)))
         elements = sum(z.shape[1:].numel() for z in latents) * counted / parts
         square = sum((z.square().sum() for z in latents), lr.new_zeros(())) / (elements or 1)
         return lr, square, self._up(quantize(lr), [self._draw(z, len(hr)) for z in latents])
 
     def _down(self, hr: Tensor, count: int) -> tuple[Tensor, Sequence[Tensor]]:
-        """LR, and the latents of the first ``count`` patches."""
+        """Return LR, and the latents of the first ``count`` patches."""
         if isinstance(self.net, HCFlow):
             lr, latents = self.net(hr, latents_of=count)
             return lr, latents
@@ -147,7 +146,7 @@ class RoundTrip(nn.Module):
         return y[:, :3], [y[:count, 3:]]
 
     def _draw(self, latent: Tensor, count: int) -> Tensor:
-        """A latent of ``count`` patches: noise for as many as were looked at, zeros for the others."""
+        """Return a latent of ``count`` patches: noise for those that have latents, zeros for the others."""
         zeros = latent.new_zeros((count, *latent.shape[1:]))
         if not self.latent_std:
             return zeros
@@ -170,7 +169,7 @@ def _start(recipe: Recipe) -> Mapping[str, Tensor]:
 
 def compile_couplings(net: nn.Module) -> None:
     """Compile both directions of every coupling; those of one level share their code."""
-    # One entry per level, direction, precision and patch size.
+    # One compiled variant per level, direction, precision and patch size.
     torch._dynamo.config.recompile_limit = 64
     for module in net.modules():
         if isinstance(module, Coupling | LightCoupling):
@@ -179,13 +178,13 @@ def compile_couplings(net: nn.Module) -> None:
 
 
 def trained_pixels(name: str) -> int:
-    """HR pixels that the shipped weights of this name were trained on; 0 where there are none."""
+    """Return the HR pixels that the shipped weights of this name were trained on; 0 without weights."""
     file = get_entry(name).weights_file if name else None
     if file is None:
         return 0
     metadata = read_metadata(file)
     if "pixels" in metadata:
         return int(metadata["pixels"])
-    # The first weights that shipped tell their steps, batch and patch instead.
+    # The oldest weights state steps, batch and patch instead.
     recipe = json.loads(metadata["recipe"])
     return int(metadata["steps"]) * int(recipe["batch"]) * int(recipe["patch"]) ** 2

@@ -1,4 +1,4 @@
-"""Training pictures on the device, and patches gathered from them by step number."""
+"""Training patches, gathered by step number from pictures on the device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from hcd.errors import TrainingError
 from hcd.image import SUFFIXES, read_picture
 from hcd.ops import resize_bicubic
 
-# Photographs of common training sets that benchmarks use under other names, by the stem of their file names:
-# number 302003 of BSDS500 is the woman of Set5.
+# File stems of training photographs that are benchmark pictures: number 302003 of BSDS500 is the woman of Set5.
 _BENCHMARK_COPIES = {"302003"}
 
 
 def picture_files(folders: Iterable[Path]) -> list[Path]:
-    """Every picture in some folders and the folders in them, in a fixed order, to train on.
+    """List the pictures in some folders and their subfolders, in a fixed order.
 
-    Left out are pictures that are known to be those of benchmarks.
+    Known benchmark pictures are left out.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: no picture was found.
     """
     folders = tuple(folders)
     found = sorted({f for folder in folders for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES})
@@ -36,18 +35,17 @@ def picture_files(folders: Iterable[Path]) -> list[Path]:
 
 
 class Patches:
-    """HR patches with their bicubic LR, drawn so that step ``n`` of a seed is always the same batch.
+    """Draw HR patches with their bicubic LR; a batch depends on the seed and the step number only.
 
-    Every pixel of every picture lies in one long array on the device, once for HR and once for LR, so that a
-    batch with its flips and rotations is two gathers by computed index; only five small integers per patch
-    come from the host. The LR target is made from the whole picture and cropped on the same grid, so that
-    no patch border shows in it.
+    All pixels of all pictures are in one array on the device, one for HR and one for LR, so a batch with its flips and
+    rotations is two gathers by computed indices, and only five integers per patch come from the host. The LR target is
+    cropped from the LR of the whole picture, so it has no artifacts at patch borders.
 
     Args:
-        files: the pictures, all kept in memory as 8 bit.
+        files: the pictures, held on the device in 8 bits.
         scale: HR side / LR side.
-        smallest: pictures whose shorter side is below this are left out; the largest patch that can be drawn.
-        device: where the pictures lie and the patches appear.
+        smallest: pictures with a shorter side are left out; also the largest patch that can be drawn.
+        device: of the pictures and the patches.
     """
 
     def __init__(self, files: Iterable[Path], *, scale: int, smallest: int, device: torch.device | str = "cpu") -> None:
@@ -60,14 +58,14 @@ class Patches:
             if min(height, width) < smallest:
                 continue
             rgb = rgb[..., :height, :width]
-            # Pixels first: one row of each array is one pixel.
+            # Channels-last: one row of each array is one pixel.
             hr.append((rgb[0] * 255).round().to(torch.uint8).flatten(1).T)
             lr.append(resize_bicubic(rgb, Fraction(1, scale))[0].half().flatten(1).T)
             sizes.append((height // scale, width // scale))
         if not hr:
             raise TrainingError(f"no picture of at least {smallest}×{smallest} pixels among those to train on")
         self._hr, self._lr = torch.cat(hr).to(self.device), torch.cat(lr).to(self.device)
-        # Sides and areas count LR pixels: patches begin on the LR grid.
+        # Sides and areas count LR pixels, since patches begin on the LR grid.
         self._sizes = np.array(sizes)
         areas = self._sizes.prod(axis=1)
         self._starts = np.concatenate([[0], areas.cumsum()[:-1]])
@@ -79,13 +77,13 @@ class Patches:
     def batch(
         self, count: int, patch: int, *, seed: int, step: int, part: tuple[int, int] = (0, 1)
     ) -> tuple[Tensor, Tensor]:
-        """Patches of one step, flipped and rotated at random, channels last in memory.
+        """Return the patches of one step, flipped and rotated at random, in channels-last memory format.
 
         Args:
-            count: patches of the whole step.
+            count: number of patches of the step, over all processes.
             patch: HR side, a multiple of the scale, at most ``smallest``.
-            seed, step: what decides the draw, with ``count`` and ``patch``.
-            part: ``(i, n)`` gives every n-th patch of the step from the i-th on, for one of n processes.
+            seed, step: determine the draw, with ``count`` and ``patch``.
+            part: ``(i, n)`` returns every n-th patch from the i-th on, for process i of n.
 
         Returns:
             HR ``[count, 3, patch, patch]`` and LR ``[count, 3, patch/scale, patch/scale]``, float32.
@@ -108,7 +106,7 @@ class Patches:
 
 
 def _indices(start: Tensor, width: Tensor, top: Tensor, left: Tensor, turn: Tensor, side: int) -> Tensor:
-    """Where each pixel of each patch lies; ``turn`` 0…7 names one of the eight symmetries of the square."""
+    """Return the index of each pixel of each patch; ``turn`` 0…7 is one of the eight symmetries of the square."""
     along = torch.arange(side, device=start.device)
     row, column = along[None, :, None], along[None, None, :]
     row, column = (

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from hcd.errors import MissingDependencyError, UsageError, unknown_name
 
 _SHIPPED = Path(__file__).parent / "recipes"
-# How pydantic reads these records: an entry that they do not have is an error, not a silence.
+# Makes pydantic reject unknown entries.
 _STRICT = {"extra": "forbid"}
 
 
@@ -100,12 +100,12 @@ class HCFlowNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of the run with its own patches.
+    """A part of the run with its own batch and patch size.
 
     Attributes:
-        share: of the steps, in (0, 1]; the phases' shares add up to 1.
-        batch: patches a step, over all devices together.
-        patch: side of a patch in pixels of HR.
+        share: share of the steps, in (0, 1]; the shares of all phases add up to 1.
+        batch: patches per step, over all devices.
+        patch: side of a patch in HR pixels.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
@@ -116,7 +116,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights, besides the pictures and the machine.
+    """Everything that determines the weights besides the pictures and the machine.
 
     Minimizes, over the weights, the mean over patches and steps of
     ``hr_weight · distance(hr_hat, hr) + luma_weight · distance(luma(hr_hat), luma(hr)) + lr_weight · (lr − bicubic)² +
@@ -125,10 +125,10 @@ class Recipe:
     latents of that share count in the last term. Luma has the range of a channel.
 
     Attributes:
-        name: what the weights are called.
+        name: name of the weights.
         network: the architecture.
-        phases: what each part of the run is fed, in order.
-        steps: of the optimizer.
+        phases: batch and patch size over the run, in order.
+        steps: number of steps of the optimizer.
         start: shipped weights that an empty run grows its network from (see ``hcd_lab.train.grow``); empty for none.
         optimizer: ``adam``, ``adamw``, or ``muon`` for the weights of inner convolutions and Adam for all else.
         learning_rate: highest, after ``warmup_steps`` of linear growth; then half a cosine down to zero.
@@ -175,7 +175,7 @@ class Recipe:
         return max(phase.patch for phase in self.phases)
 
     def phase_at(self, step: int) -> Phase:
-        """The phase that a step, counted from 0, belongs to."""
+        """Return the phase of a step, counted from 0."""
         done = 0.0
         for phase in self.phases:
             done += phase.share
@@ -184,7 +184,7 @@ class Recipe:
         return self.phases[-1]
 
     def pixels(self, step: int) -> int:
-        """HR pixels that have been seen before this step, over all devices together."""
+        """Return the HR pixels trained on before this step, over all devices."""
         total, first, done = 0, 0, 0.0
         for phase in self.phases:
             done += phase.share
@@ -195,7 +195,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():
-            # A NaN is in no range.
+            # False for NaN.
             if not least <= getattr(self, name) <= most:
                 ends = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
                 raise UsageError(f"recipe {self.name}: {name} {getattr(self, name)} must be {ends}")
@@ -211,12 +211,12 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship; :func:`get_recipe` takes these names, or a file."""
+    """Return the names of the shipped recipes."""
     return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
 def get_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or one's own by the path of its ``.toml`` file.
+    """Return a shipped recipe by name, or one's own by the path of its ``.toml`` file.
 
     Raises:
         UsageError: no such recipe (lists the known ones), or the file is not one; says which entry is wrong.
@@ -233,7 +233,7 @@ def get_recipe(name: str) -> Recipe:
 
 
 def parse_recipe(entries: dict[str, Any], *, origin: str) -> Recipe:
-    """A recipe from plain values; misspelled, missing and mistyped entries are named.
+    """Make a recipe from plain values; errors name misspelled, missing and mistyped entries.
 
     Raises:
         UsageError: an entry is wrong.
@@ -243,6 +243,8 @@ def parse_recipe(entries: dict[str, Any], *, origin: str) -> Recipe:
         from pydantic import TypeAdapter, ValidationError
     except ImportError as error:
         raise MissingDependencyError("recipes need pydantic; install it with: pip install 'hcd[train]'") from error
+    if "stages" in entries:
+        raise UsageError(f"{origin}: stages: this entry is now called phases; write [[phases]] for [[stages]]")
     try:
         network = entries.get("network")
         if isinstance(network, dict) and network.get("family") not in _FAMILIES:
@@ -261,7 +263,7 @@ _FAMILIES = {"irn": "IRNNetwork", "light": "LightNetwork", "hcflow": "HCFlowNetw
 
 
 def _telling(errors: list[Any], entries: dict[str, Any]) -> Any:
-    """The first error that counts: of a network, those of the family that the entries name."""
+    """Return the first relevant error: of a network, one of the family that the entries name."""
     network = entries.get("network")
     family = network["family"] if isinstance(network, dict) else ""
     others = set(_FAMILIES.values()) - {_FAMILIES.get(family, "")}

@@ -1,4 +1,4 @@
-"""How fast a machine trains, and the way of running steps that is fastest on it: measured, not assumed."""
+"""Measure how fast a machine trains, and choose the fastest execution."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hcd_lab.train.networks import RoundTrip, build_network, compile_couplings
 from hcd_lab.train.recipe import Phase, Recipe
 from hcd_lab.train.step import Execution, Step, make_optimizer
 
-_WARM_STEPS = {"cpu": 1, "cuda": 6}  # the first ones compile, capture and choose algorithms
+_WARM_STEPS = {"cpu": 1, "cuda": 6}  # the first ones compile, capture and select algorithms
 _TIMED_STEPS = {"cpu": 2, "cuda": 12}
-# Larger batches than needed cost steps: the smallest one that comes this close to the fastest is taken.
+# Larger batches mean fewer steps, so the smallest batch within this share of the highest speed is taken.
 _CLOSE = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What was measured for one way of running.
+    """The measured speed of one execution.
 
     Attributes:
-        execution, phase: the way, and the batch and patch that it was measured with.
+        execution, phase: what was measured, with its batch and patch.
         pixels_per_second: HR pixels trained on.
-        flops_per_second: of both passes and the gradient, counted in convolutions.
+        flops_per_second: operations of both passes and the gradient, counted in convolutions.
     """
 
     execution: Execution
@@ -40,18 +40,18 @@ class Speed:
 def fastest(
     recipe: Recipe, device: str, *, batches: tuple[int, ...] = (), report: Callable[[str], None] = lambda line: None
 ) -> Speed:
-    """Try the ways of running that the device offers, on patches of the recipe's first phase, and return the best.
+    """Try the executions of a device on patches of the recipe's first phase, and return the fastest.
 
-    A way that fails here (a compiler that is not there, memory that does not suffice) is reported and left out.
+    An execution that fails (no compiler, too little memory) is reported and left out.
 
     Args:
         recipe: what will be trained.
         device: as PyTorch names it.
         batches: batch sizes to try, smallest first; none: that of the phase.
-        report: takes one line per way.
+        report: takes one line per execution.
 
     Raises:
-        TrainingError: no way works.
+        TrainingError: no execution works.
     """
     flops = flops_per_pixel(recipe)
 
@@ -60,20 +60,22 @@ def fastest(
         what = f"{execution}, {batch} × {phase.patch}²"
         try:
             pixels = _pixels_per_second(recipe, execution, phase)
-        except Exception as error:  # whatever a compiler or driver raises: the other ways remain
+        except Exception as error:  # compilers and drivers raise anything; other executions remain
             report(f"{what}: does not work here ({(str(error).splitlines() or [type(error).__name__])[0][:200]})")
             return []
         report(f"{what}: {pixels / phase.patch**2:.1f} patches/s, {pixels * flops / 1e12:.3g} TFLOP/s")
         return [Speed(execution=execution, phase=phase, pixels_per_second=pixels, flops_per_second=pixels * flops)]
 
     sizes = batches or (recipe.phases[0].batch,)
-    best = _smallest_fast([speed for way in _ways(device) for size in sizes for speed in measure(way, size)])
+    best = _smallest_fast(
+        [speed for execution in _executions(device) for size in sizes for speed in measure(execution, size)]
+    )
     if best is not None and torch.device(device).type == "cuda":
-        # Compiling takes minutes, so it is tried once.
+        # Tried once only, since compiling takes minutes.
         compiled = measure(replace(best.execution, compiled=True), best.phase.batch)
         best = max([best, *compiled], key=lambda speed: speed.pixels_per_second)
     if best is None:
-        raise TrainingError(f"{recipe.name}: no way of training works on device '{device}'; see the lines above")
+        raise TrainingError(f"{recipe.name}: training does not run on device '{device}'; see the lines above")
     return best
 
 
@@ -87,8 +89,8 @@ def _smallest_fast(found: list[Speed]) -> Speed | None:
 
 
 def flops_per_pixel(recipe: Recipe) -> float:
-    """Floating point operations of the convolutions of one step, both passes and gradient, per HR pixel."""
-    # Where a share of a batch takes latents, it takes a whole batch to see.
+    """Return the floating point operations per HR pixel of one step: convolutions of both passes and the gradient."""
+    # A share of latents below 1 shows in a whole batch only.
     count = 1 if recipe.latent_share == 1 else recipe.phases[0].batch
     hr = torch.rand(count, 3, 8 * recipe.scale, 8 * recipe.scale)
     round_trip = RoundTrip(build_network(recipe), recipe.latent_std, recipe.latent_share)
@@ -99,7 +101,7 @@ def flops_per_pixel(recipe: Recipe) -> float:
 
 
 def matrix_peak(device: str) -> float:
-    """The most operations per second that a large matrix product reaches, in bfloat16 where the device has it."""
+    """Return the operations per second of a large matrix product, in bfloat16 where the device has it."""
     on_cuda = torch.device(device).type == "cuda"
     dtype = torch.bfloat16 if on_cuda or has_bfloat16() else torch.float32
     side, repeats = (8192, 20) if on_cuda else (1536, 3)
@@ -113,7 +115,7 @@ def matrix_peak(device: str) -> float:
     return 2 * side**3 * repeats / (time.perf_counter() - start)
 
 
-def _ways(device: str) -> Iterator[Execution]:
+def _executions(device: str) -> Iterator[Execution]:
     if torch.device(device).type == "cpu":
         yield Execution(device=device)
         yield Execution(device=device, bfloat16=True)
@@ -149,8 +151,7 @@ def _wait(device: str) -> None:
 
 
 def prefers_bfloat16(recipe: Recipe, device: str) -> bool:
-    """Whether convolutions in bfloat16 train this recipe faster here than in float32; measured on a CPU, taken for
-    granted on a GPU."""
+    """Return whether bfloat16 trains this recipe faster than float32: measured on a CPU, assumed on a GPU."""
     if torch.device(device).type == "cuda":
         return True
     phase = replace(recipe.phases[0], batch=1)

@@ -1,4 +1,4 @@
-"""One step of the optimizer: both passes, loss, gradient and update; captured as a graph on CUDA."""
+"""One training step: both passes, loss, gradient and update; captured as a graph on CUDA."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hcd_lab.train.muon import Muon, inner_convolutions
 from hcd_lab.train.recipe import Recipe
 
 _LUMA_RANGE = 219 / 255  # of studio-range luma
-_EAGER_STEPS = 3  # before a graph is captured: they fill the optimizer's state and choose the convolutions
+_EAGER_STEPS = 3  # before capturing a graph: they fill the optimizer's state and select convolution algorithms
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a machine runs the steps; it changes how fast they are, and the last digits of what they compute.
+    """How steps run on a machine: affects speed, and the last digits of results.
 
     Attributes:
-        device: as PyTorch names it.
-        bfloat16: convolutions in bfloat16 for the recipe's share of the steps.
-        compiled: couplings go through ``torch.compile``.
-        graph: whole steps are captured as CUDA graphs and replayed.
+        device: name of a PyTorch device.
+        bfloat16: run convolutions in bfloat16 for the recipe's share of the steps.
+        compiled: compile couplings with ``torch.compile``.
+        graph: capture steps as CUDA graphs.
     """
 
     device: str = "cpu"
@@ -39,7 +39,7 @@ class Execution:
 
 
 class Measured(NamedTuple):
-    """What a step saw, as scalars still on the device: the loss, and the mean squared errors of HR and LR."""
+    """The loss of a step, and the mean squared errors of HR and LR, as scalars on the device."""
 
     loss: Tensor
     hr: Tensor
@@ -47,7 +47,7 @@ class Measured(NamedTuple):
 
 
 def make_optimizer(recipe: Recipe, net: nn.Module, execution: Execution) -> torch.optim.Optimizer:
-    """The recipe's optimizer over the weights that train, ready for graph capture on CUDA."""
+    """Return the recipe's optimizer over the trainable weights, ready for graph capture on CUDA."""
     on_cuda = torch.device(execution.device).type == "cuda"
     rate = torch.tensor(recipe.learning_rate, device=execution.device) if on_cuda else recipe.learning_rate
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
@@ -68,13 +68,13 @@ def make_optimizer(recipe: Recipe, net: nn.Module, execution: Execution) -> torc
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
+    """Return the learning rate: linear warm-up, then half a cosine down to zero at the last step."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / max(1, recipe.steps)))
 
 
 def losses(recipe: Recipe, hr: Tensor, bicubic: Tensor, results: tuple[Tensor, Tensor, Tensor]) -> Measured:
-    """The loss of :class:`Recipe` for the results of a round trip.
+    """Return the loss of :class:`Recipe` for the results of a round trip.
 
     Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, section 3.3; for HCFlow, Liang et al.,
         "Hierarchical Conditional Flow", ICCV 2021, section 3.3.
@@ -100,13 +100,13 @@ def _distance(recipe: Recipe, error: Tensor) -> Tensor:
 
 @final
 class Step:
-    """Runs steps, one call each.
+    """Run one training step per call.
 
     Args:
-        recipe: loss and clipping.
+        recipe: states loss and clipping.
         round_trip: a :class:`hcd_lab.train.networks.RoundTrip`, perhaps wrapped for data parallelism.
-        optimizer: over its weights; its learning rate is set by the caller.
-        execution: how to run.
+        optimizer: over its weights; the caller sets its learning rate.
+        execution: how steps run.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Step:
         self._measured: Measured | None = None
 
     def __call__(self, hr: Tensor, bicubic: Tensor, *, bfloat16: bool) -> Measured:
-        """Update the weights from one batch; what it measured stays valid until the next call."""
+        """Update the weights from one batch. The result stays valid until the next call."""
         if not self._use_graphs:
             return self._run(hr, bicubic, bfloat16)
         key = (hr.shape, bfloat16)

@@ -46,7 +46,7 @@ def test_card_with_figures(hcd, weights, tmp_path):
     result = hcd("card", weights, *results, "--note", "Of two pictures.")
     assert result.exit_code == 0, result.output
     assert files_in(weights.parent) == ["tiny.figures.json", "tiny.md", "tiny.safetensors"]
-    assert f"figures: {weights.with_suffix('.figures.json')}" in result.stdout
+    assert f"metrics: {weights.with_suffix('.figures.json')}" in result.stdout
     figures = json.loads(weights.with_suffix(".figures.json").read_text("utf-8"))
     assert figures["Set5"] == {"plain": MEANS, "balanced": {**MEANS, "psnr_y": 42.0}}
     assert figures["Set14"]["plain"]["psnr_y"] == 30.0
@@ -78,20 +78,20 @@ def test_card_is_written_anew(hcd, weights):
 def test_result_that_is_none(hcd, weights, tmp_path, content):
     (tmp_path / "r.json").write_text(content, "utf-8")
     result = hcd("card", weights, "--result", "Set5", tmp_path / "r.json")
-    assert_one_line(result, 2, tmp_path / "r.json", "is no result of 'hcd evaluate --json'")
+    assert_one_line(result, 2, tmp_path / "r.json", "not a result of 'hcd evaluate --json'")
     assert files_in(weights.parent) == ["tiny.safetensors"]
 
 
 def test_result_that_is_not_there(hcd, weights, tmp_path):
     result = hcd("card", weights, "--result", "Set5", tmp_path / "r.json")
-    assert_one_line(result, 2, tmp_path / "r.json", "is no result of 'hcd evaluate --json'")
+    assert_one_line(result, 2, tmp_path / "r.json", "not a result of 'hcd evaluate --json'")
 
 
 def test_file_of_somebody_else(hcd, tmp_path):
     foreign = tmp_path / "foreign" / "weights.safetensors"
     foreign.parent.mkdir()
     save_file({"weight": torch.zeros(2, 2)}, foreign, metadata={"format": "pt"})
-    assert_one_line(hcd("card", foreign), 2, foreign, "says nothing of its training")
+    assert_one_line(hcd("card", foreign), 2, foreign, "has no facts about its training")
     assert files_in(foreign.parent) == ["weights.safetensors"]
 
 

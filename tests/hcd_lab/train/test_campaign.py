@@ -155,7 +155,7 @@ def test_all_stages_follow_the_batch(speeds, tmp_path):
 @pytest.mark.usefixtures("shipped")
 @pytest.mark.parametrize("seconds", [0, 0.01])
 def test_too_little_time_is_an_error(speeds, seconds):
-    with pytest.raises(TrainingError, match=r"irn-x2: 0 s do not suffice for one step .*; give more time"):
+    with pytest.raises(TrainingError, match=r"irn-x2: 0 s are too short for one step .*; give more time"):
         plan_for(seconds)
 
 
@@ -199,7 +199,7 @@ def _spoiled(change):
 def test_damaged_plan_is_one_clear_error(tmp_path, content):
     path = tmp_path / "campaign.json"
     path.write_text(content, "utf-8")
-    with pytest.raises(TrainingError, match=r"campaign\.json: is no plan of a campaign .*; move it away"):
+    with pytest.raises(TrainingError, match=r"campaign\.json: not a plan of a campaign .*; move it away"):
         read_plan(path, device="cpu")
 
 
@@ -210,7 +210,7 @@ def test_plan_that_lacks_something_is_one_clear_error(tmp_path, lost):
     entries = json.loads(path.read_text("utf-8"))
     del entries[lost]
     path.write_text(json.dumps(entries), "utf-8")
-    with pytest.raises(TrainingError, match=r"campaign\.json: is no plan of a campaign .*; move it away"):
+    with pytest.raises(TrainingError, match=r"campaign\.json: not a plan of a campaign .*; move it away"):
         read_plan(path, device="cpu")
 
 

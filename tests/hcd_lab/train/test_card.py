@@ -99,7 +99,7 @@ def test_card_takes_a_note(weights):
 
 def test_card_shows_figures_beside_the_published_ones(weights):
     figures = {"Set5": {"plain": MEANS, "balanced": {**MEANS, "psnr_y": 37.0}}, "Mine": {"plain": MEANS}}
-    card = render_card(weights, figures=figures)
+    card = render_card(weights, metrics=figures)
     table = rows(card)
     assert table["PSNR-Y (dB) / SSIM-Y"] == [
         "`plain`",
@@ -119,7 +119,7 @@ def test_scale_without_a_publication_has_no_column_for_it(tmp_path, weights):
     recipe["network"]["blocks"] = [1, 1, 1]
     file = tmp_path / "x8.safetensors"
     save_file({"a": torch.zeros(1)}, file, metadata={**metadata, "recipe": json.dumps(recipe)})
-    card = render_card(file, figures={"Set5": {"plain": MEANS}})
+    card = render_card(file, metrics={"Set5": {"plain": MEANS}})
     assert "ublished" not in card
     assert rows(card)["Set5"] == ["36.19 / 0.9451", "44.4"]
 
@@ -130,7 +130,7 @@ def test_file_that_says_nothing_of_its_training(tmp_path, weights, lost):
     del metadata[lost]
     file = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, file, metadata=metadata)
-    with pytest.raises(WeightsError, match=rf"foreign\.safetensors: says nothing of its training .*{lost}"):
+    with pytest.raises(WeightsError, match=rf"foreign\.safetensors: has no facts about its training .*{lost}"):
         render_card(file)
 
 
@@ -138,13 +138,13 @@ def test_file_that_says_nothing_of_its_training(tmp_path, weights, lost):
 def test_recipe_that_is_none(tmp_path, weights, recipe):
     file = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, file, metadata={**read_metadata(weights), "recipe": recipe})
-    with pytest.raises(WeightsError, match=r"foreign\.safetensors: says nothing of its training"):
+    with pytest.raises(WeightsError, match=r"foreign\.safetensors: has no facts about its training"):
         render_card(file)
 
 
 def test_file_without_metadata(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
-    with pytest.raises(WeightsError, match=r"bare\.safetensors: says nothing of its training"):
+    with pytest.raises(WeightsError, match=r"bare\.safetensors: has no facts about its training"):
         render_card(tmp_path / "bare.safetensors")
 
 

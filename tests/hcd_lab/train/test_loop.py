@@ -130,7 +130,7 @@ def test_hcflow_begins_with_an_lr_picture(recipe, files, tmp_path):
     assert seen[0].lr_psnr > 25
 
 
-def test_stages_switch_batch_and_patch(files, tmp_path):
+def test_phases_switch_batch_and_patch(files, tmp_path):
     phases = (
         Phase(share=0.5, batch=3, patch=16),
         Phase(share=0.3, batch=2, patch=32),
@@ -214,7 +214,7 @@ def test_patches_of_another_scale_are_refused(recipe, files, tmp_path):
         train(recipe, Patches(files, scale=4, smallest=16), tmp_path)
 
 
-def test_pictures_that_are_too_small_for_the_last_stage_are_refused(recipe, patches, tmp_path):
+def test_pictures_that_are_too_small_for_the_last_phase_are_refused(recipe, patches, tmp_path):
     """Before the first step, not hours later."""
     phases = (Phase(share=0.9, batch=1, patch=16), Phase(share=0.1, batch=1, patch=32))
     with pytest.raises(UsageError, match="needs patches of 32, the pictures allow 16"):

@@ -81,13 +81,13 @@ def test_card_with_figures_that_could_not_be_measured(tmp_path, patches):
     """JSON has no infinity; what is infinite is null there."""
     weights = train(TINY, patches, tmp_path)
     figures = {"Set5": {"plain": {"psnr_y": None, "ssim_y": 1.0, "lr_psnr": 40.0}}, "Set14": {"plain": {}}}
-    card = render_card(weights, figures=figures)
+    card = render_card(weights, metrics=figures)
     assert "| Set5 | – / 1.0000 | 40.0 |" in card
     assert "| Set14 | not measured | – |" in card
 
 
 def test_campaign_on_one_picture(tmp_path, files):
-    with pytest.raises(TrainingError, match="none is left to train on"):
+    with pytest.raises(TrainingError, match="no training picture is left"):
         run_campaign(files[:1], tmp_path, plan=PLAN)
 
 
@@ -129,7 +129,7 @@ def test_plan_with_wrong_values(tmp_path, place, value):
     entries = asdict(PLAN)
     (entries if place in entries else entries["execution"])[place] = value
     (tmp_path / "plan.json").write_text(json.dumps(entries))
-    with pytest.raises(TrainingError, match="is no plan of a campaign"):
+    with pytest.raises(TrainingError, match="not a plan of a campaign"):
         read_plan(tmp_path / "plan.json", device="cpu")
 
 

@@ -99,6 +99,13 @@ def test_misspelled_entry_is_named(path):
         parse_recipe(with_entry(path, 3), origin="f.toml")
 
 
+def test_the_former_name_of_phases_is_told():
+    entries = {**ENTRIES, "stages": ENTRIES["phases"]}
+    del entries["phases"]
+    with pytest.raises(UsageError, match=r"f\.toml: stages: this entry is now called phases"):
+        parse_recipe(entries, origin="f.toml")
+
+
 @pytest.mark.parametrize("path", ["steps", "network.blocks", "phases", "phases.0.batch", "phases.0.patch"])
 def test_missing_entry_is_named(path):
     with pytest.raises(UsageError, match=rf"f\.toml: .*{path.split('.')[-1]}: "):
@@ -175,7 +182,7 @@ def test_shares_add_up_to_one(recipe, shares):
         replace(recipe, phases=phases)
 
 
-def test_stages_follow_each_other(recipe):
+def test_phases_follow_each_other(recipe):
     first, second, third = (
         Phase(batch=4, patch=16, share=0.5),
         Phase(batch=2, patch=32, share=0.3),
@@ -193,7 +200,7 @@ def test_stages_follow_each_other(recipe):
     batches=st.lists(st.integers(1, 5), min_size=5, max_size=5),
     sides=st.lists(st.integers(1, 5), min_size=5, max_size=5),
 )
-def test_pixels_are_those_of_the_stages_of_all_steps_before(steps, step, weights, batches, sides):
+def test_pixels_are_those_of_the_phases_of_all_steps_before(steps, step, weights, batches, sides):
     phases = tuple(
         Phase(share=weight / sum(weights), batch=batch, patch=2 * side)
         for weight, batch, side in zip(weights, batches, sides, strict=False)
@@ -204,7 +211,7 @@ def test_pixels_are_those_of_the_stages_of_all_steps_before(steps, step, weights
 
 
 @given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_every_stage_gets_its_share_of_the_steps(weights):
+def test_every_phase_gets_its_share_of_the_steps(weights):
     phases = tuple(Phase(share=w / sum(weights), batch=1, patch=2 * (i + 1)) for i, w in enumerate(weights))
     recipe = replace(TINY, phases=phases, steps=1000)
     seen = [recipe.phase_at(step) for step in range(1000)]
