@@ -87,24 +87,6 @@ def memory_option(command: F) -> F:
     )(command)
 
 
-def subject_options(command: F) -> F:
-    """Which model benchmarks of costs run, and where: ``--blocks``, ``--model``, ``--threads``, ``--device`` …"""
-    for option in (
-        click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file."),
-        memory_option,
-        click.option(
-            "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one."
-        ),
-        click.option("--threads", type=int, help="Threads that PyTorch uses. Default: as it likes."),
-        click.option("--model", help="Measure a model with weights instead, see 'hcd models'."),
-        click.option(
-            "--blocks", default="8,8", show_default=True, help="Couplings per level of an IRN with random weights."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def max_pixels_option(command: F) -> F:
     """``--max-pixels``, of the picture that is read and of the one that is rebuilt; None for the default."""
     return click.option(

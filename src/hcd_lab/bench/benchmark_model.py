@@ -1,4 +1,4 @@
-"""What benchmarks of costs run: a network that costs what trained ones cost, a fresh process to run it in."""
+"""The model that a benchmark runs, the machine that it runs on, and fresh processes to measure memory in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -20,39 +21,68 @@ from hcd.rescaler import InvertibleRescaler, LatentPolicy, Rescaler
 from hcd.zoo import load
 
 _SEED = 0
-Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 
-def build_subject(blocks: tuple[int, ...], model: str | None = None, device: str = "cpu") -> Rescaler:
-    """The model that is measured.
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkModel:
+    """A model to measure, and how it runs.
 
-    Args:
-        blocks: couplings per level of an IRN with weights drawn from a seed, which costs what trained ones cost.
-        model: the name of a model with weights that is taken instead.
-        device: where it runs.
-    """
-    if model is not None:
-        return load(model, device=device)
-    torch.manual_seed(_SEED)
-    net = IRN(blocks)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):  # the last convolution of a block starts at zero, which is no picture
-            nn.init.normal_(module.weight, std=0.3 / math.sqrt(9 * module.in_channels))
-    rescaler = InvertibleRescaler(net, latent=LatentPolicy(), name=f"irn-{blocks}").freeze()
-    return rescaler.to(device)
+    Attributes:
+        blocks: couplings per level of an IRN with random weights, which cost what trained ones cost; the default is
+            the published ×4 network.
+        name: name of a model with weights that is measured instead.
+        threads: threads of PyTorch; None for its default.
+        memory: limit in bytes; None for most of what is free.
+        device: on a GPU, memory is that of tensors there, and CPU time means little.
 
-
-def check_blocks(blocks: tuple[int, ...]) -> None:
-    """
     Raises:
-        UsageError: no couplings in a level, or no level.
+        UsageError: no level, or a level without couplings.
     """
-    if not blocks or min(blocks) < 1:
-        raise UsageError(f"blocks {blocks}: need one or more couplings per level")
+
+    blocks: tuple[int, ...] = (8, 8)
+    name: str | None = None
+    threads: int | None = None
+    memory: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.blocks or min(self.blocks) < 1:
+            raise UsageError(f"blocks {self.blocks}: need one or more couplings per level")
+
+    def build(self) -> Rescaler:
+        """Return the rescaler, frozen."""
+        if self.name is not None:
+            return load(self.name, device=self.device)
+        torch.manual_seed(_SEED)
+        net = IRN(self.blocks)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):  # the last convolutions start at zero, which would show nothing
+                nn.init.normal_(module.weight, std=0.3 / math.sqrt(9 * module.in_channels))
+        return InvertibleRescaler(net, latent=LatentPolicy(), name=f"irn-{self.blocks}").freeze().to(self.device)
+
+    def set_threads(self) -> None:
+        """Set the threads of this process."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+    def check_sizes(self, sizes: tuple[tuple[int, int], ...]) -> None:
+        """Check heights and widths of HR images.
+
+        Raises:
+            UsageError: no size, or a side that is shorter than the scale.
+        """
+        least = 1 << len(self.blocks)
+        if not sizes or min(map(min, sizes)) < least:
+            raise UsageError(f"sizes {sizes}: need one or more, with sides of at least {least}")
+
+    def machine(self) -> dict[str, Any]:
+        """Describe the machine, for a result."""
+        return describe_machine(self.threads or torch.get_num_threads(), self.device)
 
 
 def parse_blocks(text: str) -> tuple[int, ...]:
-    """Couplings per level from a command line.
+    """Parse couplings per level.
 
     Raises:
         UsageError: another text.
@@ -67,7 +97,7 @@ def parse_blocks(text: str) -> tuple[int, ...]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``512`` or ``WIDTHxHEIGHT`` → height and width.
+    """Parse ``512`` or ``WIDTHxHEIGHT`` to height and width.
 
     Raises:
         UsageError: another text.
@@ -81,10 +111,10 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[-1]), int(sides[0])
 
 
-def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function of a module returns in a process of its own, whose peak of memory is then the function's.
+def in_fresh_process(function: Callable[..., Value], *arguments: object) -> Value:
+    """Call a function of a module in a process of its own, whose peak memory is then that of the call.
 
-    It keeps freed memory where this process does.
+    The process keeps freed memory if this one does.
     """
     context = multiprocessing.get_context("spawn")
     initializer = keep_freed if keeps_freed() else None
@@ -93,7 +123,7 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
 
 
 def describe_machine(threads: int, device: str = "cpu") -> dict[str, Any]:
-    """The processor and what PyTorch makes of it, for reports."""
+    """Return the processor, what PyTorch uses of it, and the versions that times depend on."""
     on_gpu = torch.device(device).type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else device,

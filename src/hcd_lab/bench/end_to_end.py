@@ -1,11 +1,10 @@
-"""Whole runs: pictures of growing size downscaled into LR files and rebuilt from them, each in a process of its own."""
+"""Benchmark whole runs: images of growing size, downscaled to LR files and restored, each in a fresh process."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from hcd.ops import pad_to_multiple, quantize
 from hcd.pipeline import Downscaled, downscale_picture, upscale_picture
 from hcd.rescaler import Rescaler
 from hcd_lab.bench import machine
-from hcd_lab.bench.benchmark_model import build_subject, check_blocks, describe_machine, in_fresh_process
-from hcd_lab.bench.pictures import mirrored_photographs
-from hcd_lab.bench.transcription import Transcription
+from hcd_lab.bench.benchmark_model import BenchmarkModel, in_fresh_process
+from hcd_lab.bench.images import mirrored_photographs
+from hcd_lab.bench.reference import Reference
+from hcd_lab.bench.result import BenchResult, OnRow, Row, ratio
 
-# Pixels a side of what warms a process up.
+# Pixels a side of the image that warms a process up.
 _WARM = 64
-# A picture within this factor of a megapixel stands for one.
+# Sizes within this factor of a megapixel count as one megapixel.
 _NEAR = 1.3
 
 
@@ -35,193 +35,120 @@ class EndToEndBenchmark:
     """What is measured.
 
     Attributes:
-        sizes: height and width of the HR pictures, made by :func:`mirrored_photographs`.
+        model: the model, and how it runs.
+        sizes: height and width of the HR images, made by :func:`hcd_lab.bench.images.mirrored_photographs`.
         presets: of ``collaborate``.
-        steps_lr: evaluations of the LR stage in place of each preset's.
-        blocks: couplings per level of an IRN with weights drawn from a seed; what such a network gains means nothing.
-        model: the name of a model with weights that is measured instead.
-        threads: that PyTorch may use; None for as many as it takes by itself.
-        memory: bytes that each process keeps to; None for most of what is free.
-        device: where networks run; on a GPU, memory is what tensors take there, and CPU time means little.
-        plain_megapixels: pictures of at most so many are solved by the transcription's ``paper`` too.
+        steps_lr: evaluations of the LR stage; None for each preset's own.
+        reference_megapixels: up to this size, the reference solves an image by ``paper`` too.
 
     Raises:
         UsageError: no size, a side below the scale, no preset, or an unknown one.
     """
 
+    model: BenchmarkModel = field(default_factory=BenchmarkModel)
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (1024, 1024))
     presets: tuple[str, ...] = ("fast", "balanced")
     steps_lr: int | None = None
-    blocks: tuple[int, ...] = (8, 8)
-    model: str | None = None
-    threads: int | None = None
-    memory: int | None = None
-    device: str = "cpu"
-    plain_megapixels: float = 0.1
+    reference_megapixels: float = 0.1
 
     def __post_init__(self) -> None:
-        check_blocks(self.blocks)
-        least = 1 << len(self.blocks)
-        if not self.sizes or min(map(min, self.sizes)) < least:
-            raise UsageError(f"sizes {self.sizes}: need one or more, with sides of at least {least}")
+        self.model.check_sizes(self.sizes)
         if not self.presets:
             raise UsageError("presets: need one or more")
         for preset in self.presets:
-            if not get_settings(preset, **self.overrides).evaluations:
+            settings = get_settings(preset, **self.overrides)
+            if not settings.steps_hr + settings.steps_lr:
                 raise UsageError(f"preset '{preset}': has no evaluations to measure; use one that has, such as fast")
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Settings in place of the presets'."""
+        """Settings that replace the presets'."""
         return {} if self.steps_lr is None else {"steps_lr": self.steps_lr}
 
-    def build(self) -> Rescaler:
-        """The model that is measured."""
-        return build_subject(self.blocks, self.model, self.device)
 
+def bench_end_to_end(settings: EndToEndBenchmark, *, on_row: OnRow = lambda row: None) -> BenchResult:
+    """Downscale and restore every image under every preset, each in a fresh process, whose peak memory is then its own.
 
-@dataclass(frozen=True, kw_only=True)
-class EndToEndRow:
-    """What one picture cost under one preset.
-
-    Attributes:
-        preset, height, width: what was run; HR pixels.
-        evaluations: spent.
-        tiles, overlap: of an evaluation; pixels of all their windows over those of the picture.
-        seconds, cpu_seconds: of downscaling, on the clock and of all threads together.
-        peak_bytes: that the process which downscaled held at most, everything counted.
-        upscale_seconds, upscale_cpu_seconds, upscale_peak_bytes: likewise of the process that rebuilt the picture.
-        plain_psnr, psnr: over RGB, in dB, of what a receiver rebuilds from the plain LR picture, and of what it
-            rebuilt from this file.
-        paper_seconds, paper_cpu_seconds, paper_gain: of the whole published scheme in its plain transcription, on the
-            same picture; None where it was not run.
-    """
-
-    preset: str
-    height: int
-    width: int
-    evaluations: int
-    tiles: int
-    overlap: float
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    upscale_seconds: float
-    upscale_cpu_seconds: float
-    upscale_peak_bytes: int
-    plain_psnr: float
-    psnr: float
-    paper_seconds: float | None = None
-    paper_cpu_seconds: float | None = None
-    paper_gain: float | None = None
-
-    @property
-    def megapixels(self) -> float:
-        return self.height * self.width / 1e6
-
-    @property
-    def gain(self) -> float:
-        """Over the plain LR picture, in dB."""
-        return self.psnr - self.plain_psnr
-
-    @property
-    def faster(self) -> float | None:
-        """Seconds of the transcription's ``paper`` over seconds of this run."""
-        return None if self.paper_seconds is None else self.paper_seconds / self.seconds
-
-    @property
-    def faster_cpu(self) -> float | None:
-        """The same by the time that the cores spent, which other work beside it stretches less."""
-        return None if self.paper_cpu_seconds is None else self.paper_cpu_seconds / self.cpu_seconds
-
-    def as_json(self) -> dict[str, Any]:
-        """Attributes, and what follows from them."""
-        return asdict(self) | {
-            "gain": self.gain,
-            "seconds_per_megapixel": self.seconds / self.megapixels,
-            "cpu_seconds_per_megapixel": self.cpu_seconds / self.megapixels,
-            "faster": self.faster,
-            "faster_cpu": self.faster_cpu,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndToEndReport:
-    """All rows, and the machine that they were measured on.
-
-    Attributes:
-        model: its name.
-        threads: that PyTorch used.
-        device: where networks ran.
-        rows: sizes in the order they were asked for, and presets within.
-    """
-
-    model: str
-    threads: int
-    device: str = "cpu"
-    rows: list[EndToEndRow] = field(default_factory=list)
-
-    def of_a_megapixel(self, row: EndToEndRow) -> float | None:
-        """CPU time per megapixel over that of the picture nearest to one megapixel; None where none is near."""
-        alike = [other for other in self.rows if other.preset == row.preset]
-        nearest = min(alike, key=lambda other: max(other.megapixels, 1 / other.megapixels))
-        if max(nearest.megapixels, 1 / nearest.megapixels) > _NEAR:
-            return None
-        return (row.cpu_seconds / row.megapixels) / (nearest.cpu_seconds / nearest.megapixels)
-
-    def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
-        rows = [row.as_json() | {"of_a_megapixel": self.of_a_megapixel(row)} for row in self.rows]
-        return {"model": self.model, "machine": describe_machine(self.threads, self.device), "rows": rows}
-
-
-def bench_whole(
-    settings: EndToEndBenchmark, *, on_row: Callable[[EndToEndRow], None] = lambda row: None
-) -> EndToEndReport:
-    """Downscale and rebuild every picture under every preset: each way in a fresh process, whose peak is then its own.
-
-    Reading the original and writing what was rebuilt take no part; the LR file is encoded and decoded.
+    Reading the original and writing the restored picture are not measured; encoding and decoding the LR file are.
 
     Args:
         settings: what is measured.
-        on_row: called with every row as it is done.
+        on_row: called with each row.
+
+    Returns:
+        Rows with the fields
+
+        - ``model``, ``preset``, ``height``, ``width``: what was run, HR pixels;
+        - ``evaluations``: spent; ``tiles`` of each, and ``overlap``, pixels of all windows over those of the image;
+        - ``seconds``, ``cpu_seconds``: of downscaling, by the clock and over all threads, also ``…_per_megapixel``;
+        - ``peak_bytes``: of the process, everything counted;
+        - ``upscale_…``: the same of the process that restored the picture;
+        - ``plain_psnr``, ``psnr``, ``gain``: RGB, dB, of what is restored from the plain LR image and from this file;
+        - ``paper_seconds``, ``paper_cpu_seconds``, ``paper_gain``: the published scheme by the reference on the same
+          image; None where it was not run; ``faster``, ``faster_cpu``: these over ours;
+        - ``of_a_megapixel``: CPU time per megapixel over that of the image of about one megapixel under the same
+          preset; None without one.
     """
-    threads = settings.threads or torch.get_num_threads()
-    report = EndToEndReport(model=settings.build().name, threads=threads, device=settings.device)
+    name = settings.model.build().name
+    rows: list[Row] = []
     for height, width in settings.sizes:
         paper = None
-        if height * width <= 1e6 * settings.plain_megapixels:
+        if height * width <= 1e6 * settings.reference_megapixels:
             paper = in_fresh_process(_paper, settings, height, width)
+        paper_seconds, paper_cpu_seconds = machine.times_of(None if paper is None else paper.timing)
         for preset in settings.presets:
             small = in_fresh_process(_downscale, settings, preset, height, width)
             large = in_fresh_process(_upscale, settings, small.file, height, width)
-            row = EndToEndRow(
-                preset=preset,
-                height=height,
-                width=width,
-                evaluations=small.evaluations,
-                tiles=small.tiles,
-                overlap=small.overlap,
-                seconds=small.timing.seconds,
-                cpu_seconds=small.timing.cpu_seconds,
-                peak_bytes=small.peak_bytes,
-                upscale_seconds=large.timing.seconds,
-                upscale_cpu_seconds=large.timing.cpu_seconds,
-                upscale_peak_bytes=large.peak_bytes,
-                plain_psnr=small.plain_psnr,
-                psnr=large.psnr,
-                paper_seconds=None if paper is None else paper.timing.seconds,
-                paper_cpu_seconds=None if paper is None else paper.timing.cpu_seconds,
-                paper_gain=None if paper is None else paper.psnr - small.plain_psnr,
-            )
-            report.rows.append(row)
+            row: Row = {
+                "model": name,
+                "preset": preset,
+                "height": height,
+                "width": width,
+                "evaluations": small.evaluations,
+                "tiles": small.tiles,
+                "overlap": small.overlap,
+                **_costs("", small, height * width),
+                **_costs("upscale_", large, height * width),
+                "plain_psnr": small.plain_psnr,
+                "psnr": large.psnr,
+                "gain": large.psnr - small.plain_psnr,
+                "paper_seconds": paper_seconds,
+                "paper_cpu_seconds": paper_cpu_seconds,
+                "paper_gain": None if paper is None else paper.psnr - small.plain_psnr,
+                "faster": ratio(paper_seconds, small.timing.seconds),
+                "faster_cpu": ratio(paper_cpu_seconds, small.timing.cpu_seconds),
+            }
+            rows.append(row)
             on_row(row)
-    return report
+    rows = [{**row, "of_a_megapixel": of_a_megapixel(row, rows)} for row in rows]
+    return BenchResult(benchmark="pictures", machine=settings.model.machine(), rows=rows)
+
+
+def of_a_megapixel(row: Row, rows: list[Row]) -> float | None:
+    """Compare CPU time per megapixel with that of the image nearest to a megapixel; None without a near one."""
+
+    def distance(other: Row) -> float:
+        megapixels = other["height"] * other["width"] / 1e6
+        return float(max(megapixels, 1 / megapixels))
+
+    nearest = min((other for other in rows if other["preset"] == row["preset"]), key=distance)
+    if distance(nearest) > _NEAR:
+        return None
+    return ratio(row["cpu_seconds_per_megapixel"], nearest["cpu_seconds_per_megapixel"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Large:
+    """What a process that restored a picture returns."""
+
+    timing: machine.Timing
+    peak_bytes: int
+    psnr: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Small:
-    """What a process that downscaled hands back; fields as of :class:`EndToEndRow`."""
+    """What a process that downscaled returns."""
 
     file: bytes
     timing: machine.Timing
@@ -232,24 +159,26 @@ class _Small:
     plain_psnr: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Large:
-    """What a process that rebuilt a picture hands back."""
-
-    timing: machine.Timing
-    peak_bytes: int
-    psnr: float
+def _costs(prefix: str, found: _Small | _Large, pixels: int) -> Row:
+    megapixels = pixels / 1e6
+    return {
+        f"{prefix}seconds": found.timing.seconds,
+        f"{prefix}cpu_seconds": found.timing.cpu_seconds,
+        f"{prefix}seconds_per_megapixel": found.timing.seconds / megapixels,
+        f"{prefix}cpu_seconds_per_megapixel": found.timing.cpu_seconds / megapixels,
+        f"{prefix}peak_bytes": found.peak_bytes,
+    }
 
 
 def _downscale(settings: EndToEndBenchmark, preset: str, height: int, width: int) -> _Small:
     model, hr = _prepared(settings), mirrored_photographs(height, width)
-    tiles, overlap = _cut(settings, preset, hr, model)
-    begun = _Clock()
+    tiles, overlap = _tiling(settings, preset, hr, model)
+    clock = _Clock()
     file, small = _file_of(settings, hr, model, preset, settings.overrides)
     return _Small(
         file=file,
-        timing=begun.timing(),
-        peak_bytes=machine.peak_bytes(settings.device),
+        timing=clock.timing(),
+        peak_bytes=machine.peak_bytes(settings.model.device),
         evaluations=small.result.grad_evals,
         tiles=tiles,
         overlap=overlap,
@@ -257,11 +186,11 @@ def _downscale(settings: EndToEndBenchmark, preset: str, height: int, width: int
     )
 
 
-def _cut(settings: EndToEndBenchmark, preset: str, hr: Tensor, model: Rescaler) -> tuple[int, float]:
-    """The tiles that a picture is cut into, and the pixels of their windows over its own."""
+def _tiling(settings: EndToEndBenchmark, preset: str, hr: Tensor, model: Rescaler) -> tuple[int, float]:
+    """Return the number of tiles of an image, and the pixels of their windows over its own."""
     steps = get_settings(preset, **settings.overrides)
-    hr = hr.to(settings.device)
-    fitted = fit_solving(hr, model, steps_hr=steps.steps_hr, steps_lr=steps.steps_lr, memory=settings.memory)
+    hr = hr.to(settings.model.device)
+    fitted = fit_solving(hr, model, steps_hr=steps.steps_hr, steps_lr=steps.steps_lr, memory=settings.model.memory)
     height, width = (-(-side // model.scale) for side in hr.shape[-2:])
     tiles = fitted.tiles(height, width)
     windows = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]
@@ -270,64 +199,67 @@ def _cut(settings: EndToEndBenchmark, preset: str, hr: Tensor, model: Rescaler) 
 
 def _upscale(settings: EndToEndBenchmark, file: bytes, height: int, width: int) -> _Large:
     model = _prepared(settings)
-    begun = _Clock()
-    rebuilt = _rebuilt(settings, file, model)
-    timing, peak_bytes = begun.timing(), machine.peak_bytes(settings.device)
-    # The original comes after the peak was read: a receiver has none.
+    clock = _Clock()
+    restored = _restored(settings, file, model)
+    timing, peak_bytes = clock.timing(), machine.peak_bytes(settings.model.device)
+    # The original is made after the peak was read, since a receiver has none.
     hr = mirrored_photographs(height, width)
-    return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(rebuilt, hr, channel="rgb"))
+    return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(restored, hr, channel="rgb"))
 
 
 def _paper(settings: EndToEndBenchmark, height: int, width: int) -> _Large:
-    """The whole published scheme in its plain transcription."""
-    model = _prepared(settings)
-    transcription = Transcription(model)
-    warm = pad_to_multiple(mirrored_photographs(_WARM, _WARM), model.scale).to(settings.device)
-    transcription.hr_gradient(warm, warm)
-    hr = mirrored_photographs(height, width).to(settings.device)
-    machine.finish(settings.device)
-    begun = _Clock()
-    lr = transcription.collaborate(pad_to_multiple(hr, model.scale))
-    machine.finish(settings.device)
-    timing, peak_bytes = begun.timing(), machine.peak_bytes(settings.device)
+    """Run the published scheme by the reference implementation."""
+    model, device = _prepared(settings), settings.model.device
+    reference = Reference(model)
+    warm = pad_to_multiple(mirrored_photographs(_WARM, _WARM), model.scale).to(device)
+    reference.hr_gradient(warm, warm)
+    hr = mirrored_photographs(height, width).to(device)
+    machine.finish(device)
+    clock = _Clock()
+    lr = reference.collaborate(pad_to_multiple(hr, model.scale))
+    machine.finish(device)
+    timing, peak_bytes = clock.timing(), machine.peak_bytes(device)
     with torch.inference_mode():
-        rebuilt = quantize(model.upscale(lr))[..., :height, :width]
-    return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(rebuilt, hr, channel="rgb"))
+        restored = quantize(model.upscale(lr))[..., :height, :width]
+    return _Large(timing=timing, peak_bytes=peak_bytes, psnr=psnr(restored, hr, channel="rgb"))
 
 
 class _Clock:
-    """Started when it is made."""
+    """Measures the time since its creation."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def timing(self) -> machine.Timing:
-        """What passed since then."""
         return machine.Timing(seconds=time.perf_counter() - self._wall, cpu_seconds=time.process_time() - self._cpu)
 
 
 def _prepared(settings: EndToEndBenchmark) -> Rescaler:
-    """The model, warmed up: what a process loads and lays out at first use is no matter of the picture."""
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    model = settings.build()
-    # Without the limit, which is to be told of with the picture that is measured.
-    free = replace(settings, memory=None)
+    """Return the model after a small run, so that what happens at first use is not measured."""
+    settings.model.set_threads()
+    model = settings.model.build()
+    # Without the limit on memory, whose error should name the measured image.
+    free = replace(settings, model=replace(settings.model, memory=None))
     file, _ = _file_of(free, mirrored_photographs(_WARM, _WARM), model, "fast", {"steps_lr": 2})
-    _rebuilt(free, file, model)
+    _restored(free, file, model)
     return model
 
 
 def _file_of(
     settings: EndToEndBenchmark, hr: Tensor, model: Rescaler, preset: str, overrides: dict[str, Any]
 ) -> tuple[bytes, Downscaled]:
-    """The bytes of the LR file, and what was found."""
-    solved_by = get_settings(preset, **overrides)
-    small = downscale_picture(Picture(rgb=hr), model, solved_by, device=settings.device, memory=settings.memory)
+    """Return the bytes of the LR file, and the result they were encoded from."""
+    small = downscale_picture(
+        Picture(rgb=hr),
+        model,
+        get_settings(preset, **overrides),
+        device=settings.model.device,
+        memory=settings.model.memory,
+    )
     return encode_lr(small.picture, small.info), small
 
 
-def _rebuilt(settings: EndToEndBenchmark, data: bytes, model: Rescaler) -> Tensor:
-    """The picture that a receiver makes of an LR file."""
+def _restored(settings: EndToEndBenchmark, data: bytes, model: Rescaler) -> Tensor:
+    """Return the picture that a receiver makes of an LR file."""
     lr, info = decode_lr(data, Path("LR file"))
-    return upscale_picture(lr, model, info, device=settings.device, memory=settings.memory).rgb
+    return upscale_picture(lr, model, info, device=settings.model.device, memory=settings.model.memory).rgb

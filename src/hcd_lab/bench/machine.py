@@ -1,4 +1,4 @@
-"""What this machine does at its best, and what a process has taken: the yardsticks of benchmarks."""
+"""Measure this machine: time, peak memory, and the speed of its convolutions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 
 def peak_bytes(device: str = "cpu") -> int:
-    """The most memory that this process has held so far; on a GPU, the most that its tensors have taken there."""
+    """Return the peak resident memory of this process; on a GPU, the peak of its tensors there."""
     if _is_cuda(device):
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -31,7 +31,7 @@ def peak_bytes(device: str = "cpu") -> int:
 
 
 def finish(device: str = "cpu") -> None:
-    """Wait until a GPU has done what it was told to."""
+    """Synchronize with a GPU."""
     if _is_cuda(device):
         torch.cuda.synchronize(device)
 
@@ -45,16 +45,21 @@ class Timing:
     """The shortest of several runs.
 
     Attributes:
-        seconds: on the clock.
-        cpu_seconds: of all threads together; what can be relied on where other work runs beside this.
+        seconds: by the clock.
+        cpu_seconds: over all threads; more robust where other work runs on the machine.
     """
 
     seconds: float
     cpu_seconds: float
 
 
+def times_of(timing: Timing | None) -> tuple[float | None, float | None]:
+    """Return the seconds and CPU seconds of a timing; None where nothing was run."""
+    return (None, None) if timing is None else (timing.seconds, timing.cpu_seconds)
+
+
 def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int, device: str = "cpu") -> dict[str, Timing]:
-    """Each run once to warm up, then all of them in turn, so that what else the machine does meets all alike."""
+    """Run each once to warm up, then all in turn, so that other work on the machine affects all alike."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():
@@ -71,7 +76,7 @@ def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int, devi
 
 @dataclass(frozen=True, kw_only=True)
 class ConvShape:
-    """A 3×3 convolution of one picture with zeros around it.
+    """A 3×3 convolution of one image with zero padding.
 
     Attributes:
         inputs, outputs: channels.
@@ -85,12 +90,12 @@ class ConvShape:
 
     @property
     def flops(self) -> int:
-        """Multiplications and additions, computed directly."""
+        """Multiplications and additions of direct convolution."""
         return 18 * self.inputs * self.outputs * self.height * self.width
 
 
 def convolutions_of(run: Callable[[], object], net: nn.Module) -> Counter[ConvShape]:
-    """How many 3×3 convolutions of each shape a run makes in the modules of a network, forward."""
+    """Count the 3×3 convolutions of each shape that a run makes in the modules of a network, forward."""
     counted: Counter[ConvShape] = Counter()
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -107,23 +112,23 @@ def convolutions_of(run: Callable[[], object], net: nn.Module) -> Counter[ConvSh
 
 
 def with_input_gradients(forward: Counter[ConvShape]) -> Counter[ConvShape]:
-    """These and the convolutions of their gradients by the input, where inputs and outputs change places."""
+    """Add the convolutions of the input gradients, which swap input and output channels."""
     both = Counter(forward)
     for shape, count in forward.items():
-        turned = ConvShape(inputs=shape.outputs, outputs=shape.inputs, height=shape.height, width=shape.width)
-        both[turned] += count
+        swapped = ConvShape(inputs=shape.outputs, outputs=shape.inputs, height=shape.height, width=shape.width)
+        both[swapped] += count
     return both
 
 
 def flops(shapes: Counter[ConvShape]) -> int:
-    """Operations of these convolutions, computed directly."""
+    """Return the operations of these convolutions, computed directly."""
     return sum(shape.flops * count for shape, count in shapes.items())
 
 
 def convolution_timing(shapes: Counter[ConvShape], *, repeats: int, device: str = "cpu") -> Timing:
-    """What these convolutions take by themselves, in float32 and the layout that each is fastest in.
+    """Time these convolutions in isolation, in float32, each in its fastest memory format.
 
-    Only the library's own convolution runs (oneDNN on a CPU), on inputs that lie as it likes them.
+    Only the library's own convolution runs (oneDNN on a CPU).
     """
     timings = [(count, _fastest(shape, repeats, device)) for shape, count in shapes.items()]
     return Timing(

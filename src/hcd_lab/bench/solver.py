@@ -1,11 +1,11 @@
-"""What presets and step rules gain, and what they cost, picture by picture against the published scheme."""
+"""Benchmark presets and step rules: gain and cost, image by image, against the published scheme."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -17,10 +17,14 @@ from hcd.errors import HcdError, UsageError
 from hcd.metrics import psnr
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
-from hcd_lab.bench.pictures import BenchPicture
+from hcd_lab.bench.benchmark_model import describe_machine
+from hcd_lab.bench.images import BenchmarkImage
+from hcd_lab.bench.result import BenchResult, Row, ratio
 
 BASELINE = "paper"
-# Stands for the PSNR of two equal pictures where a mean is taken.
+FIELDS = ("model", "picture", "method", "gain", "lr_psnr", "evaluations", "seconds", "receiver_ratio", "curve")
+"""Fields of a row that means and frontiers are made from."""
+# PSNR of equal pictures in a mean.
 _EQUAL = 99.0
 
 
@@ -29,9 +33,9 @@ class Method:
     """A preset, or a step rule in the LR stage with the bounds of ``balanced``.
 
     Attributes:
-        name: as :func:`parse_contestant` takes it.
+        name: as :func:`parse_method` takes it.
         preset: of ``collaborate``.
-        settings: in place of the preset's.
+        settings: replace the preset's.
     """
 
     name: str
@@ -39,17 +43,17 @@ class Method:
     settings: Mapping[str, Any]
 
 
-def parse_contestant(text: str, *, loss: str | None = None) -> Method:
-    """``PRESET``, or ``RULE@N`` for a step rule with N evaluations of the LR stage.
+def parse_method(text: str, *, loss: str | None = None) -> Method:
+    """Parse ``PRESET``, or ``RULE@N`` for a step rule with N evaluations of the LR stage.
 
     Args:
         text: the name.
-        loss: what is minimized, where that is not the preset's own; the published scheme stays as published.
+        loss: replaces the loss of the preset, but for the published scheme.
 
     Raises:
-        UsageError: neither, or no such loss.
+        UsageError: neither, or an unknown loss.
 
-    >>> parse_contestant("lbfgs@40").settings
+    >>> parse_method("lbfgs@40").settings
     {'rule': 'lbfgs', 'steps_lr': 40}
     """
     rule, at, count = text.partition("@")
@@ -60,207 +64,125 @@ def parse_contestant(text: str, *, loss: str | None = None) -> Method:
     if not (count.isdecimal() and int(count) > 0):
         raise UsageError(f"'{text}': after @ comes a number of evaluations, 1 or more; such as {rule}@40")
     settings: dict[str, Any] = {"rule": rule, "steps_lr": int(count), **changed}
-    # An unknown rule is told here.
+    # Raises on an unknown rule.
     get_settings("balanced", **settings)
     return Method(name=text, preset="balanced", settings=settings)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SolverRow:
-    """One contestant on one picture, measured on the LR picture in 8 bits.
-
-    Attributes:
-        model, picture, contestant: what was run.
-        plain_psnr_y, psnr_y: of the restored 8-bit picture on luma, border of ``scale`` pixels cut, dB.
-        lr_psnr: of the LR picture against the plain one, RGB, dB; infinite where both are equal.
-        evaluations: spent.
-        seconds: of the whole ``collaborate`` call.
-        receiver_ratio: seconds to upscale the LR picture over those for the plain one, one after the other.
-        curve: after every gradient, evaluations of all stages so far, seconds, and how much the best PSNR (RGB, dB,
-            as the loop sees it, so mostly before rounding) is above that of plain.
-    """
-
-    model: str
-    picture: str
-    contestant: str
-    plain_psnr_y: float
-    psnr_y: float
-    lr_psnr: float
-    evaluations: int
-    seconds: float
-    receiver_ratio: float
-    curve: tuple[tuple[int, float, float], ...]
-
-    @property
-    def gain(self) -> float:
-        """Over plain, on luma, in dB."""
-        return self.psnr_y - self.plain_psnr_y
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolverMean:
-    """A contestant's figures over all pictures of a model.
-
-    Attributes:
-        gain, worst_gain: mean and smallest gain over plain, PSNR-Y in dB.
-        of_baseline: mean gain over that of the published scheme; NaN without it.
-        evaluations: mean.
-        seconds: mean.
-        of_baseline_seconds: all seconds over all of the published scheme's; NaN without it.
-        lr_psnr, worst_lr_psnr: mean and smallest PSNR of the LR pictures against the plain ones, dB; 99 at most.
-        receiver_ratio: median over the pictures.
-    """
-
-    model: str
-    contestant: str
-    gain: float
-    worst_gain: float
-    of_baseline: float
-    evaluations: float
-    seconds: float
-    of_baseline_seconds: float
-    lr_psnr: float
-    worst_lr_psnr: float
-    receiver_ratio: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolverReport:
-    """All rows; ``failed`` names what could not be measured, and why."""
-
-    rows: tuple[SolverRow, ...]
-    failed: tuple[str, ...] = ()
-
-    def means(self) -> list[SolverMean]:
-        """One entry per model and contestant, in the order of the rows."""
-        return [self._mean(*key) for key in dict.fromkeys((row.model, row.contestant) for row in self.rows)]
-
-    def of(self, model: str, contestant: str) -> list[SolverRow]:
-        return [row for row in self.rows if (row.model, row.contestant) == (model, contestant)]
-
-    def _mean(self, model: str, contestant: str) -> SolverMean:
-        rows, baseline = self.of(model, contestant), self.of(model, BASELINE)
-        gain, seconds = fmean(row.gain for row in rows), sum(row.seconds for row in rows)
-        # Only pictures that both were measured on can be compared.
-        compared = bool(baseline) and [row.picture for row in rows] == [row.picture for row in baseline]
-        return SolverMean(
-            model=model,
-            contestant=contestant,
-            gain=gain,
-            worst_gain=min(row.gain for row in rows),
-            of_baseline=gain / fmean(row.gain for row in baseline) if compared else math.nan,
-            evaluations=fmean(row.evaluations for row in rows),
-            seconds=seconds / len(rows),
-            of_baseline_seconds=seconds / sum(row.seconds for row in baseline) if compared else math.nan,
-            lr_psnr=fmean(min(row.lr_psnr, _EQUAL) for row in rows),
-            worst_lr_psnr=min(_EQUAL, *(row.lr_psnr for row in rows)),
-            receiver_ratio=median(row.receiver_ratio for row in rows),
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "rows": [asdict(row) for row in self.rows],
-            "mean": [asdict(mean) for mean in self.means()],
-            "failed": list(self.failed),
-        }
-
-    @classmethod
-    def joined(cls, reports: Sequence[SolverReport]) -> SolverReport:
-        """One report of the rows of several."""
-        return cls(
-            rows=tuple(row for report in reports for row in report.rows),
-            failed=tuple(failure for report in reports for failure in report.failed),
-        )
-
-    @classmethod
-    def from_json(cls, value: Any) -> SolverReport:
-        """What :meth:`as_json` made.
-
-        Raises:
-            UsageError: something else.
-        """
-        try:
-            rows = [{**row, "curve": tuple(tuple(point) for point in row["curve"])} for row in value["rows"]]
-            return cls(rows=tuple(SolverRow(**row) for row in rows), failed=tuple(value["failed"]))
-        except (KeyError, TypeError) as error:
-            raise UsageError("not a report of 'hcd bench solver'; give a file that its --json wrote") from error
-
-
 def bench_solver(
     models: Sequence[Rescaler],
-    pictures: Sequence[BenchPicture],
-    contestants: Sequence[Method],
+    images: Sequence[BenchmarkImage],
+    methods: Sequence[Method],
     *,
     crop: int | None = None,
     on_start: Callable[[str, str, str], None] | None = None,
-    on_row: Callable[[SolverRow, SolverReport], None] | None = None,
-) -> SolverReport:
-    """Run every contestant on every picture with every model.
+    on_row: Callable[[BenchResult], None] | None = None,
+) -> BenchResult:
+    """Run every method on every image with every model.
 
     Args:
-        crop: longest side of the middle part that is used of a picture; None for all of it.
-        on_start, on_row: progress; names of model, picture and contestant, and a row with the report so far.
+        models, images, methods: what is run.
+        crop: longest side of the center that is used of an image; None for all of it.
+        on_start: called with the names of model, image and method.
+        on_row: called with the result so far.
+
+    Returns:
+        Rows with the fields
+
+        - ``model``, ``picture``, ``method``: what was run;
+        - ``plain_psnr_y``, ``psnr_y``, ``gain``: of the restored 8-bit picture on luma, border of ``scale`` pixels
+          cut, dB;
+        - ``lr_psnr``: of the LR image against the plain one, RGB, dB; None where both are equal;
+        - ``evaluations``: spent; ``seconds``: of the whole ``collaborate`` call;
+        - ``receiver_ratio``: seconds to upscale the LR image over those for the plain one, one after the other;
+        - ``curve``: after every gradient evaluation the evaluations of all stages so far, seconds, and the gain of the
+          best PSNR so far (RGB, dB, before rounding in the LR stage).
 
     Raises:
-        UsageError: no model, no picture, no contestant, or a crop below 1.
+        UsageError: no model, no image, no method, or a crop below 1.
     """
-    if not models or not contestants or not pictures:
+    if not models or not methods or not images:
         raise UsageError("nothing to measure; name at least one model, one preset or RULE@N, and one picture")
     if crop is not None and crop < 1:
         raise UsageError(f"crop {crop}: must be 1 or more")
-    rows: list[SolverRow] = []
-    failed: list[str] = []
+    result = BenchResult(benchmark="solver", machine=describe_machine(torch.get_num_threads()))
     for model in models:
-        for picture in pictures:
+        for image in images:
             try:
-                hr = _middle(picture.read(), model.scale, crop)
-                for contestant in contestants:
+                hr = replace(image, crop=crop).original(model.scale)
+                for method in methods:
                     if on_start is not None:
-                        on_start(model.name, picture.name, contestant.name)
-                    row = _measure(model, picture.name, hr, contestant)
-                    rows.append(row)
+                        on_start(model.name, image.label, method.name)
+                    result = replace(result, rows=(*result.rows, _measure(model, image.label, hr, method)))
                     if on_row is not None:
-                        on_row(row, SolverReport(rows=tuple(rows), failed=tuple(failed)))
+                        on_row(result)
             except HcdError as error:
-                failed.append(f"{picture.name}: {error}")
-    return SolverReport(rows=tuple(rows), failed=tuple(failed))
+                result = replace(result, failed=(*result.failed, f"{image.label}: {error}"))
+    return result
 
 
-def _middle(rgb: Tensor, scale: int, crop: int | None) -> Tensor:
-    """The middle of a picture, its sides multiples of the scale."""
-    sides = [min(side, crop or side) // scale * scale for side in rgb.shape[-2:]]
-    if min(sides) < 4 * scale:
-        raise UsageError(f"too small to measure at scale {scale}; leave it out")
-    top, left = ((whole - side) // 2 for whole, side in zip(rgb.shape[-2:], sides, strict=True))
-    return rgb[..., top : top + sides[0], left : left + sides[1]]
+def means(result: BenchResult) -> list[Row]:
+    """Average the rows of each model and method.
+
+    Returns:
+        Rows with the fields ``model``, ``method``; ``gain`` and ``worst_gain``; ``evaluations``; ``seconds``;
+        ``lr_psnr`` and ``worst_lr_psnr``, 99 at most; ``receiver_ratio``, a median; and ``gain_of_paper`` and
+        ``seconds_of_paper`` over those of the published scheme, None unless both ran on the same pictures.
+    """
+    pairs = dict.fromkeys((row["model"], row["method"]) for row in result.rows)
+    return [_mean(result, model, method) for model, method in pairs]
+
+
+def _mean(result: BenchResult, model: str, method: str) -> Row:
+    rows, baseline = (result.select(model=model, method=name) for name in (method, BASELINE))
+    if [row["picture"] for row in rows] != [row["picture"] for row in baseline]:
+        baseline = []
+    gain, seconds = fmean(row["gain"] for row in rows), sum(row["seconds"] for row in rows)
+    lr_psnr = [_EQUAL if row["lr_psnr"] is None else min(row["lr_psnr"], _EQUAL) for row in rows]
+    return {
+        "model": model,
+        "method": method,
+        "gain": gain,
+        "worst_gain": min(row["gain"] for row in rows),
+        "gain_of_paper": ratio(gain, fmean(row["gain"] for row in baseline)) if baseline else None,
+        "evaluations": fmean(row["evaluations"] for row in rows),
+        "seconds": seconds / len(rows),
+        "seconds_of_paper": ratio(seconds, sum(row["seconds"] for row in baseline)),
+        "lr_psnr": fmean(lr_psnr),
+        "worst_lr_psnr": min(lr_psnr),
+        "receiver_ratio": median(row["receiver_ratio"] for row in rows),
+    }
 
 
 @torch.no_grad()
 def _timed(lr: Tensor, model: Rescaler) -> tuple[Tensor, float]:
-    """The restored picture in 8 bits, and the seconds that it took."""
+    """Return the restored 8-bit picture, and the seconds that it took."""
     start = time.perf_counter()
     return quantize(model.upscale(lr)), time.perf_counter() - start
 
 
-def _measure(model: Rescaler, name: str, hr: Tensor, contestant: Method) -> SolverRow:
-    result = collaborate(hr, model, contestant.preset, **contestant.settings)
+def _measure(model: Rescaler, name: str, hr: Tensor, method: Method) -> Row:
+    result = collaborate(hr, model, method.preset, **method.settings)
     restored, seconds = _timed(result.lr, model)
-    plain_restored, reference_seconds = _timed(result.plain_lr, model)
-    return SolverRow(
-        model=model.name,
-        picture=name,
-        contestant=contestant.name,
-        plain_psnr_y=psnr(plain_restored, hr, border=model.scale),
-        psnr_y=psnr(restored, hr, border=model.scale),
-        lr_psnr=psnr(result.lr, result.plain_lr, channel="rgb"),
-        evaluations=result.grad_evals,
-        seconds=result.seconds,
-        receiver_ratio=seconds / reference_seconds,
-        curve=tuple(_curve(result)),
-    )
+    plain_restored, plain_seconds = _timed(result.plain_lr, model)
+    psnr_y, plain_psnr_y = (psnr(picture, hr, border=model.scale) for picture in (restored, plain_restored))
+    lr_psnr = psnr(result.lr, result.plain_lr, channel="rgb")
+    return {
+        "model": model.name,
+        "picture": name,
+        "method": method.name,
+        "plain_psnr_y": plain_psnr_y,
+        "psnr_y": psnr_y,
+        "gain": psnr_y - plain_psnr_y,
+        "lr_psnr": lr_psnr if math.isfinite(lr_psnr) else None,
+        "evaluations": result.grad_evals,
+        "seconds": result.seconds,
+        "receiver_ratio": seconds / plain_seconds,
+        "curve": list(_curve(result)),
+    }
 
 
-def _curve(result: Result) -> Iterator[tuple[int, float, float]]:
+def _curve(result: Result) -> Iterator[list[float]]:
     plain, best, before = result.plain_psnr[0], -math.inf, 0
     last: Evaluation | None = None
     for entry in result.history:
@@ -268,4 +190,4 @@ def _curve(result: Result) -> Iterator[tuple[int, float, float]]:
             before += last.step
         last, best = entry, max(best, entry.psnr)
         if plain is not None:
-            yield before + entry.step, entry.seconds, best - plain
+            yield [before + entry.step, entry.seconds, best - plain]

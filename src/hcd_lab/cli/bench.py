@@ -1,4 +1,4 @@
-"""``hcd bench``: what things cost on this machine. Its subcommands are modules ``bench_<name>`` beside this one."""
+"""``hcd bench``: measure costs on this machine. Each subcommand is a module ``bench_<name>`` beside this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from hcd.errors import unknown_name
 
-# Every subcommand, with what runs when none is named first. Adding one takes a name here and its module.
+# The first one runs where none is named. A new subcommand needs its name here and its module.
 _BENCHMARKS = ("evaluation", "pictures", "solver")
 
 
@@ -26,7 +26,7 @@ class _Benchmarks(click.Group):
 @click.group("bench", cls=_Benchmarks, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Measure what things cost on this machine, against plain implementations, in one run."""
+    """Measure costs on this machine against a reference implementation, in one run."""
     if ctx.invoked_subcommand is None:
         first = command.get_command(ctx, _BENCHMARKS[0])
         if first is not None:

@@ -1,4 +1,4 @@
-"""``hcd bench evaluation``: a gradient evaluation and an upscaling against the plain transcription."""
+"""``hcd bench evaluation``: a gradient evaluation and an upscaling against the reference."""
 
 from __future__ import annotations
 
@@ -7,94 +7,76 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hcd.cli.options import given, subject_options
+from hcd_lab.cli.bench_result import (
+    MIB,
+    Column,
+    benchmark_model_options,
+    json_option,
+    print_rows,
+    size_of,
+    split,
+    title_of,
+    write_json,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from hcd_lab.bench import EvaluationReport, EvaluationRow
+    from hcd_lab.bench import BenchmarkModel
+    from hcd_lab.bench.result import Row
+
+_COLUMNS = (
+    Column("stage", "what"),
+    Column("size", "size"),
+    Column("s", "seconds", ".2f"),
+    Column("s/MP", "seconds_per_megapixel", ".1f"),
+    Column("MiB", "peak_bytes", ".0f", MIB),
+    Column("reference: s", "reference_seconds", ".2f"),
+    Column("MiB", "reference_peak_bytes", ".0f", MIB),
+    Column("faster", "faster", ".2f"),
+    Column("by CPU", "faster_cpu", ".2f"),
+    Column("smaller", "smaller", ".1f"),
+    Column("conv", "convolution_share", ".0%"),
+)
 
 
 @click.command("evaluation", short_help="A gradient evaluation, and upscaling.")
 @click.option("--sizes", default="256,512", show_default=True, help="Comma-separated: sides, or WIDTHxHEIGHT.")
 @click.option("--stages", default="lr,hr,upscale", show_default=True, help="Of lr, hr, upscale.")
-@click.option("--repeats", type=int, default=3, show_default=True, help="The shortest of so many runs counts.")
-@click.option("--plain/--no-plain", default=True, help="Run the plain transcription beside it, where it fits.")
-@click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where it has them.")
-@subject_options
+@click.option("--repeats", type=int, default=3, show_default=True, help="Number of runs; the shortest counts.")
+@click.option("--reference/--no-reference", default=True, help="Also run the reference, where it fits into memory.")
+@click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where available.")
+@json_option
+@benchmark_model_options
 def command(
+    benchmark_model: BenchmarkModel,
     sizes: str,
-    blocks: str,
-    model: str | None,
     stages: str,
     repeats: int,
-    threads: int | None,
-    plain: bool,
+    reference: bool,
     precisions: str,
-    device: str,
-    memory: int | None,
     json_file: Path | None,
 ) -> None:
-    """Seconds and memory of one gradient evaluation of each stage, and of upscaling, over picture sizes.
+    """Measure seconds and memory of one gradient evaluation of each stage, and of upscaling, over picture sizes.
 
-    Compared with a plain transcription of the published scheme: autograd with gradients for weights, concatenation,
-    float32, no tiles. "By CPU" compares the time that cores spent, which other work on the machine stretches less.
-    "Conv" is what the same convolutions take by themselves, direct and in float32, over what everything takes.
+    The reference is a transcription of the published scheme: autograd with gradients for weights, concatenation,
+    float32, no tiles. "By CPU" compares CPU time, which depends less on other work on the machine. "Conv" is the CPU
+    time of the same convolutions in isolation, direct and in float32, over that of everything.
     """
-    from hcd.files import write_atomically
-    from hcd.jsontext import json_text
-    from hcd.zoo import pick_device
-    from hcd_lab.bench import EvaluationBenchmark, bench_evaluation, parse_blocks, parse_size
+    from hcd_lab.bench import EvaluationBenchmark, bench_evaluation, parse_size
 
     settings = EvaluationBenchmark(
-        sizes=tuple(parse_size(size) for size in sizes.split(",")),
-        blocks=parse_blocks(blocks),
-        stages=tuple(stage.strip() for stage in stages.split(",")),
+        model=benchmark_model,
+        sizes=tuple(map(parse_size, split(sizes))),
+        stages=split(stages),
         repeats=repeats,
-        plain=plain,
-        precisions=tuple(precision.strip() for precision in precisions.split(",")),
-        device=pick_device(device),
-        **given(model=model, threads=threads, memory=memory),
+        reference=reference,
+        precisions=split(precisions),
     )
-    report = bench_evaluation(settings, on_row=lambda row: click.echo(_line(row), err=True))
-    _print(report)
-    if json_file is not None:
-        write_atomically(json_file, json_text(report.as_json()).encode())
+    result = bench_evaluation(settings, on_row=lambda row: click.echo(_line(row), err=True))
+    rows = [{**row, "what": f"{row['stage']}, {row['precision']}", "size": size_of(row)} for row in result.rows]
+    print_rows(rows, _COLUMNS, title=title_of(result))
+    write_json(result, json_file)
 
 
-def _line(row: EvaluationRow) -> str:
-    return (
-        f"{row.stage} {row.precision} {row.width}×{row.height}: {row.seconds:.2f} s, {row.peak_bytes / 2**20:.0f} MiB"
-    )
-
-
-def _print(report: EvaluationReport) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    headings = ("stage", "size", "s", "s/MP", "MiB", "plain: s", "MiB", "faster", "by CPU", "smaller", "conv")
-    table = Table(*headings, box=SIMPLE_HEAD, title=f"{report.model}, {report.device}, {report.threads} threads")
-    for column in table.columns[1:]:
-        column.justify = "right"
-        column.no_wrap = True
-    for row in report.rows:
-        table.add_row(
-            f"{row.stage}, {row.precision}",
-            f"{row.width}×{row.height}",
-            f"{row.seconds:.2f}",
-            f"{row.seconds / row.megapixels:.1f}",
-            f"{row.peak_bytes / 2**20:.0f}",
-            _or_dash(row.reference_seconds, ".2f"),
-            _or_dash(None if row.plain_peak_bytes is None else row.plain_peak_bytes / 2**20, ".0f"),
-            _or_dash(row.faster, ".2f"),
-            _or_dash(row.faster_cpu, ".2f"),
-            _or_dash(row.smaller, ".1f"),
-            f"{row.convolution_share:.0%}",
-        )
-    console = Console()
-    if not console.is_terminal:  # a file or pipe is as wide as what goes into it
-        console = Console(width=120)
-    console.print(table)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _line(row: Row) -> str:
+    peak = row["peak_bytes"] / MIB
+    return f"{row['stage']} {row['precision']} {size_of(row)}: {row['seconds']:.2f} s, {peak:.0f} MiB"

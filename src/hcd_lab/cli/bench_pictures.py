@@ -1,4 +1,4 @@
-"""``hcd bench pictures``: whole pictures downscaled and rebuilt, over their sizes, and against the published scheme."""
+"""``hcd bench pictures``: whole pictures, downscaled and restored, against the published scheme."""
 
 from __future__ import annotations
 
@@ -7,10 +7,40 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hcd.cli.options import given, subject_options
+from hcd_lab.cli.bench_result import (
+    MIB,
+    Column,
+    benchmark_model_options,
+    json_option,
+    print_rows,
+    size_of,
+    split,
+    title_of,
+    write_json,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from hcd_lab.bench import EndToEndReport, EndToEndRow
+    from hcd_lab.bench import BenchmarkModel
+    from hcd_lab.bench.result import Row
+
+_COLUMNS = (
+    Column("", "preset"),
+    Column("size", "size"),
+    Column("evals", "evaluations"),
+    Column("tiles", "tiles"),
+    Column("overlap", "overlap", ".2f"),
+    Column("s/MP", "seconds_per_megapixel", ".1f"),
+    Column("CPU s/MP", "cpu_seconds_per_megapixel", ".1f"),
+    Column("of 1 MP", "of_a_megapixel", ".2f"),
+    Column("MiB", "peak_bytes", ".0f", MIB),
+    Column("up: CPU s/MP", "upscale_cpu_seconds_per_megapixel", ".1f"),
+    Column("MiB", "upscale_peak_bytes", ".0f", MIB),
+    Column("dB", "gain", "+.2f"),
+    Column("paper: s", "paper_seconds", ".1f"),
+    Column("dB", "paper_gain", "+.2f"),
+    Column("faster", "faster", ".1f"),
+    Column("by CPU", "faster_cpu", ".1f"),
+)
 
 
 @click.command("pictures", short_help="Whole pictures of growing size.")
@@ -18,96 +48,48 @@ if TYPE_CHECKING:
 @click.option("--presets", default="fast,balanced", show_default=True, help="Comma-separated.")
 @click.option("--steps-lr", type=int, help="Gradient evaluations of the LR stage. Default: the preset's.")
 @click.option(
-    "--plain-up-to",
+    "--reference-up-to",
     type=float,
     default=0.1,
     show_default=True,
-    help="Megapixels up to which the plain transcription solves a picture too, by its own 'paper'; 0 for none.",
+    help="Megapixels up to which the reference solves a picture too, by its own 'paper'; 0 for none.",
 )
-@subject_options
+@json_option
+@benchmark_model_options
 def command(
+    benchmark_model: BenchmarkModel,
     sizes: str,
     presets: str,
     steps_lr: int | None,
-    blocks: str,
-    model: str | None,
-    threads: int | None,
-    plain_up_to: float,
-    device: str,
-    memory: int | None,
+    reference_up_to: float,
     json_file: Path | None,
 ) -> None:
-    """Seconds, memory and gain of whole pictures: downscaled into an LR file and rebuilt from it.
+    """Measure seconds, memory and gain of whole pictures: downscaled to an LR file and restored from it.
 
-    Pictures are photographs with their mirror images, every run has a process of its own, and its memory is all that
-    the process held. "Of 1 MP" compares CPU seconds per megapixel with those of the picture of about a megapixel.
-    "Paper" is the whole published scheme in a plain transcription: 15 and 15 gradients, those of weights too. Random
-    weights cost what trained ones cost, but what they gain means nothing and is left out.
+    Pictures are photographs with their reflections. Every run has a fresh process, and its memory is all that the
+    process held. "Of 1 MP" compares CPU seconds per megapixel with those of the picture of about one megapixel.
+    "Paper" is the published scheme by the reference: 15 HR and 15 LR gradients, those of weights too. Gains of random
+    weights mean nothing and are not shown.
     """
-    from hcd.files import write_atomically
-    from hcd.jsontext import json_text
-    from hcd.zoo import pick_device
-    from hcd_lab.bench import EndToEndBenchmark, bench_whole, parse_blocks, parse_size
+    from hcd_lab.bench import EndToEndBenchmark, bench_end_to_end, parse_size
 
     settings = EndToEndBenchmark(
-        sizes=tuple(parse_size(size) for size in sizes.split(",")),
-        presets=tuple(preset.strip() for preset in presets.split(",") if preset.strip()),
-        blocks=parse_blocks(blocks),
-        plain_megapixels=plain_up_to,
-        device=pick_device(device),
-        **given(model=model, threads=threads, memory=memory, steps_lr=steps_lr),
+        model=benchmark_model,
+        sizes=tuple(map(parse_size, split(sizes))),
+        presets=split(presets),
+        steps_lr=steps_lr,
+        reference_megapixels=reference_up_to,
     )
-    report = bench_whole(settings, on_row=lambda row: click.echo(_line(row), err=True))
-    _print(report, gains=model is not None)
-    if json_file is not None:
-        write_atomically(json_file, json_text(report.as_json()).encode())
+    result = bench_end_to_end(settings, on_row=lambda row: click.echo(_line(row), err=True))
+    hidden = {} if benchmark_model.name else {"gain": None, "paper_gain": None}
+    rows = [{**row, "size": size_of(row), **hidden} for row in result.rows]
+    print_rows(rows, _COLUMNS, title=title_of(result))
+    write_json(result, json_file)
 
 
-def _line(row: EndToEndRow) -> str:
+def _line(row: Row) -> str:
     return (
-        f"{row.preset} {row.width}×{row.height}: {row.seconds:.1f} s, {row.cpu_seconds:.1f} s of CPU, "
-        f"{row.peak_bytes / 2**20:.0f} MiB; rebuilt in {row.upscale_seconds:.1f} s, "
-        f"{row.upscale_peak_bytes / 2**20:.0f} MiB"
+        f"{row['preset']} {size_of(row)}: {row['seconds']:.1f} s, {row['cpu_seconds']:.1f} s of CPU, "
+        f"{row['peak_bytes'] / MIB:.0f} MiB; restored in {row['upscale_seconds']:.1f} s, "
+        f"{row['upscale_peak_bytes'] / MIB:.0f} MiB"
     )
-
-
-def _print(report: EndToEndReport, *, gains: bool) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    headings = ("", "size", "evals", "tiles", "overlap", "s/MP", "CPU s/MP", "of 1 MP", "MiB", "up: CPU s/MP", "MiB")
-    of_paper = ("dB", "paper: s", "dB", "faster", "by CPU")
-    table = Table(
-        *headings, *of_paper, box=SIMPLE_HEAD, title=f"{report.model}, {report.device}, {report.threads} threads"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-        column.no_wrap = True
-    for row in report.rows:
-        table.add_row(
-            row.preset,
-            f"{row.width}×{row.height}",
-            str(row.evaluations),
-            str(row.tiles),
-            f"{row.overlap:.2f}",
-            f"{row.seconds / row.megapixels:.1f}",
-            f"{row.cpu_seconds / row.megapixels:.1f}",
-            _or_dash(report.of_a_megapixel(row), ".2f"),
-            f"{row.peak_bytes / 2**20:.0f}",
-            f"{row.upscale_cpu_seconds / row.megapixels:.1f}",
-            f"{row.upscale_peak_bytes / 2**20:.0f}",
-            _or_dash(row.gain if gains else None, "+.2f"),
-            _or_dash(row.paper_seconds, ".1f"),
-            _or_dash(row.paper_gain if gains else None, "+.2f"),
-            _or_dash(row.faster, ".1f"),
-            _or_dash(row.faster_cpu, ".1f"),
-        )
-    console = Console()
-    if not console.is_terminal:  # a file or pipe is as wide as what goes into it
-        console = Console(width=160)
-    console.print(table)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""What a terminal shows while a report is measured: one bar in expected time; a line now and then elsewhere."""
+"""Progress of a report: a bar of expected time on a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUIET_SECONDS = 60.0
 
 @final
 class ReportProgress(Progress):
-    """Counts costs, and learns from the jobs that are done what a unit of cost takes on each model."""
+    """Estimates the remaining time from the costs of jobs, and the seconds per cost of each model so far."""
 
     def __init__(self, progress: Bar, task: TaskID) -> None:
         self._progress, self._task = progress, task
@@ -33,14 +33,14 @@ class ReportProgress(Progress):
         self._workers = 1
         self._said = time.monotonic()
 
-    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
+    def plan(self, cached: int, ahead: Sequence[Job], workers: int) -> None:
         self._workers = workers
         for job in ahead:
             cost = self._costs[job.key] = job.cost()
             self._left[job.model.name] += cost
         self._total = sum(self._left.values())
         self._progress.update(self._task, total=max(self._total, 1e-9))
-        click.echo(f"{len(ahead)} to measure, {kept} kept from before", err=True)
+        click.echo(f"{len(ahead)} to measure, {cached} cached", err=True)
 
     def start(self, job: Job) -> None:
         self._show(job.title)
@@ -54,7 +54,7 @@ class ReportProgress(Progress):
         self._show(job.title)
 
     def failed(self, job: Job) -> None:
-        # Its time says nothing about the pace.
+        # Its time does not count for the pace.
         self._finish(job)
         self._show(job.title)
 
@@ -75,7 +75,7 @@ class ReportProgress(Progress):
             click.echo(printable(f"{share:.0%} {ahead}  {text}"), err=True)
 
     def _seconds_left(self) -> float | None:
-        """From what each model took so far; a model that has not begun is taken to be like the others."""
+        """Extrapolate; a model that has not begun is assumed to be as fast as the others."""
         cost, seconds = (sum(pair[i] for pair in self._spent.values()) for i in (0, 1))
         if not cost:
             return None
@@ -90,7 +90,7 @@ def _minutes(seconds: float) -> str:
 
 @contextmanager
 def report_progress() -> Iterator[ReportProgress]:
-    """A bar over all jobs of a report."""
+    """Show a bar over all jobs of a report."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[ahead]}"))
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

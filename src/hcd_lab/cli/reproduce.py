@@ -16,25 +16,23 @@ from hcd.cli.options import out_option
     type=click.Path(path_type=Path),
     envvar="HCD_DATA",
     help="Folder with a folder of pictures for each set (Set5, Set14, BSD100, …). Default: HCD_DATA in the "
-    "environment, and without it three photographs that scikit-image ships.",
+    "environment, and without it three photographs of scikit-image.",
 )
 @click.option(
-    "--models", help="Comma-separated model names, NAME=FILE with weights of your own. Default: irn-x4,irn-x2."
+    "--models", help="Comma-separated model names, or NAME=FILE with your own weights. Default: irn-x4,irn-x2."
 )
-@click.option("--quick", is_flag=True, help="Set5 alone, and coarser studies: minutes instead of hours.")
+@click.option("--quick", is_flag=True, help="Set5 only, and fewer settings: minutes instead of hours.")
 @click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="A TOML file that fixes what is measured."
+    "--config", "config_file", type=click.Path(path_type=Path), help="A TOML file that states what is measured."
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Where outcomes are kept. Default: cache inside OUT.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder of cached outcomes. Default: cache inside OUT.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes that measure at once, each with its part of the threads. Default: one for each core, 4 at most; "
-    "1 on a GPU.",
+    help="Number of processes, which share the threads. Default: one for each core, 4 at most; 1 on a GPU.",
 )
-@click.option("--pdf", is_flag=True, help="Print the page to report.pdf besides; needs Chromium or Chrome.")
-@out_option("Folder of the report: index.html, figures.csv, timings.csv, report.json, report.toml.")
+@out_option("Folder of the report: index.html, metrics.csv, timings.csv, report.json, report.toml.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -45,19 +43,18 @@ def command(
     cache: Path | None,
     device: str,
     workers: int | None,
-    pdf: bool,
     out: Path,
 ) -> None:
-    """Measure the method on benchmark sets, and write one page next to what was published.
+    """Measure the method on benchmark sets, and write one page that compares it with the publication.
 
-    Whatever was measured is kept: a run that was interrupted goes on, a changed one measures what is new.
+    Every outcome is cached: an interrupted run goes on, and a changed one only measures what is new.
     """
     import torch
 
     from hcd.errors import UsageError, printable
     from hcd.zoo import pick_device
     from hcd_lab.cli.report_progress import report_progress
-    from hcd_lab.report import FULL, QUICK, find_browser, print_page, read_config, reproduce
+    from hcd_lab.report import FULL, QUICK, read_config, reproduce
 
     if quick and config_file is not None:
         raise UsageError("--quick and --config: choose one")
@@ -68,29 +65,23 @@ def command(
         config = read_config(config_file)
     if models is not None:
         config = replace(config, models=tuple(name.strip() for name in models.split(",")))
-    if pdf:
-        find_browser()
     device = pick_device(device)
     if workers is None:
-        # More would want much memory, and seldom have less than a core each.
+        # Each worker takes the memory of one run, and rarely has more than a core.
         workers = min(torch.get_num_threads(), 4) if device == "cpu" else 1
     try:
         with report_progress() as progress:
             done = reproduce(config, out, data=data, cache=cache, device=device, workers=workers, progress=progress)
     except KeyboardInterrupt:
-        click.echo(
-            f"interrupted: what was measured is kept in {cache or out / 'cache'}, the same command goes on", err=True
-        )
+        click.echo(f"interrupted: outcomes are in {cache or out / 'cache'}, the same command goes on", err=True)
         ctx.exit(1)
     if data is None:
-        click.echo("no folder of sets given (--data): measured on photographs that scikit-image ships", err=True)
+        click.echo("no folder of sets given (--data): measured on photographs of scikit-image", err=True)
     else:
         for name in done.missing:
             click.echo(printable(f"{name}: not in {data}, left out"), err=True)
     for title, reason in done.failed.items():
         click.echo(f"Error: {title}: {reason}", err=True)
     click.echo(str(done.page))
-    if pdf:
-        click.echo(str(print_page(done.page, out / "report.pdf")))
     if done.failed:
         ctx.exit(1)

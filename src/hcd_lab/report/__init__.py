@@ -1,9 +1,8 @@
-"""The publication's tables and figures measured again, on one page with every number in a CSV file."""
+"""Reproduce the publication's tables and figures on one page, with every number in a CSV file."""
 
 from hcd_lab.report.config import FULL, QUICK, ReportConfig, Study, read_config
 from hcd_lab.report.datasets import KNOWN_SETS
 from hcd_lab.report.jobs import Job
-from hcd_lab.report.printing import find_browser, print_page
 from hcd_lab.report.reproduce import Reproduction, reproduce
 from hcd_lab.report.session import Progress
 
@@ -16,8 +15,6 @@ __all__ = [
     "ReportConfig",
     "Reproduction",
     "Study",
-    "find_browser",
-    "print_page",
     "read_config",
     "reproduce",
 ]

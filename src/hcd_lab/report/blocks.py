@@ -1,4 +1,4 @@
-"""What a chapter of a report consists of."""
+"""Building blocks of a page: tables, figures, galleries, paragraphs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hcd_lab.report.result_table import Number
+from torch import Tensor
+
+from hcd.image import Picture, encode
+from hcd_lab.report.results import Number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two numbers that belong together, and what stands between them."""
+    """Two numbers in one cell, with the text between them."""
 
     first: Number
     second: Number
@@ -19,18 +22,20 @@ class Pair:
 
 
 Cell = str | Number | Pair
-"""Of a table."""
+"""Content of a table cell."""
+ABSENT = "–"
+"""Cell of a number that could not be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Figures in rows; the first column names them.
+    """A table whose first column names the rows.
 
     Attributes:
-        caption: what the figures are, with units.
-        head: of the columns.
+        caption: what the numbers are, with units.
+        head: column headings.
         rows: each as long as ``head``.
-        strong: indices of rows that are set apart.
+        strong: indices of rows that begin a group.
     """
 
     caption: str
@@ -41,15 +46,15 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A picture in the page, with the words that belong to it.
+class InlineImage:
+    """An image embedded in the page.
 
     Attributes:
-        data: of a file.
-        mime: of that file, such as ``image/png``.
-        alt: for those who do not see it.
-        caption: parts below it, text and numbers.
-        pixelated: whether it is enlarged without smoothing.
+        data: bytes of the image file.
+        alt: alternative text.
+        mime: type of the file.
+        caption: text and numbers below it.
+        pixelated: enlarge without smoothing.
     """
 
     data: bytes
@@ -60,33 +65,41 @@ class Picture:
 
     @property
     def source(self) -> str:
+        """Data URL of the image."""
         return f"data:{self.mime};base64,{base64.b64encode(self.data).decode()}"
+
+
+def png_block(rgb: Tensor, alt: str, caption: Sequence[str | Number], *, gray: bool = False) -> InlineImage:
+    """Encode ``[1, 3, H, W]`` as a PNG to be shown pixel by pixel; values outside [0, 1] are clamped."""
+    data = encode(Picture(rgb=rgb.clamp(0, 1), gray=gray), ".png")
+    return InlineImage(data=data, alt=alt, caption=caption, pixelated=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A drawing over the whole width, also written as a file of its own.
+    """A drawing over the width of the page, also written as a file.
 
     Attributes:
-        name: of that file, without suffix.
-        picture: as SVG.
+        name: file name without suffix.
+        image: SVG.
     """
 
     name: str
-    picture: Picture
+    image: InlineImage
     kind: str = field(default="figure", init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Pictures side by side, such as one crop restored in several ways.
+    """Images side by side, such as one crop under several presets.
 
     Attributes:
-        rows: how many consecutive pictures belong together; each group is a column, on narrow screens a row.
+        images: column by column.
+        rows: images per column; on narrow screens, columns become rows.
     """
 
     title: str
-    pictures: Sequence[Picture]
+    images: Sequence[InlineImage]
     rows: int = 1
     kind: str = field(default="gallery", init=False)
 
@@ -104,13 +117,13 @@ Block = Table | Figure | Gallery | Paragraph
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A chapter as it is shown.
+    """A chapter on the page.
 
     Attributes:
-        slug: its anchor, and what the rows of the CSV files call it.
+        slug: its anchor, also the ``chapter`` of its rows.
         title: its heading.
-        counterpart: which table or figure of the publication it repeats; empty for what that does not show.
-        blocks: what it consists of.
+        counterpart: the table or figure of the publication that it reproduces.
+        blocks: its content.
     """
 
     slug: str

@@ -1,4 +1,4 @@
-"""Where the contours and corners of a picture are, and how much of something gathers there."""
+"""Contours and corners of a picture, and how much of an energy lies on them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from hcd.errors import MissingDependencyError
 from hcd.ops import rgb_to_y
 
-_SIGMA, _REACH = 1.0, 3
+_SIGMA, _RADIUS = 1.0, 3
 
 
 def structure(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """How strongly the luma of a picture changes around every pixel, and how strongly in the direction of least change.
+    """Return the root of the trace and the smaller eigenvalue of the structure tensor of luma at every pixel.
 
-    These are the root of the trace and the smaller eigenvalue of the structure tensor: products of central differences
-    in a Gaussian window of σ 1. The first is large on contours, the second where contours bend or cross.
+    The tensor averages products of central differences in a Gaussian window of σ 1. The first result is large on
+    contours, the second on corners.
 
     Args:
         rgb: ``[1, 3, H, W]``, RGB in [0, 1].
@@ -34,20 +34,20 @@ def structure(rgb: Tensor) -> tuple[Tensor, Tensor]:
     down = (luma[2:, 1:-1] - luma[:-2, 1:-1]) / 2
     xx, yy, xy = _window(torch.stack([across * across, down * down, across * down]))
     trace = xx + yy
-    apart = ((xx - yy).square() + 4 * xy.square()).sqrt()
-    return trace.clamp(min=0).sqrt(), (trace - apart).clamp(min=0) / 2
+    gap = ((xx - yy).square() + 4 * xy.square()).sqrt()
+    return trace.clamp(min=0).sqrt(), (trace - gap).clamp(min=0) / 2
 
 
 def _window(products: Tensor) -> Tensor:
-    offsets = torch.arange(-_REACH, _REACH + 1, dtype=products.dtype)
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=products.dtype)
     kernel = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     kernel = (kernel / kernel.sum())[None, None, None]
-    x = F.pad(products[:, None], (_REACH,) * 4, mode="replicate")
+    x = F.pad(products[:, None], (_RADIUS,) * 4, mode="replicate")
     return F.conv2d(F.conv2d(x, kernel), kernel.transpose(2, 3))[:, 0]
 
 
 def largest(values: Tensor, share: float) -> Tensor:
-    """Marks this share of the pixels, at least one, those with the largest values; the first of equal ones."""
+    """Return a mask of the pixels with the largest values: this share of all, at least one; ties in raster order."""
     flat = values.flatten()
     mask = torch.zeros(flat.numel(), dtype=torch.bool)
     mask[flat.argsort(descending=True, stable=True)[: max(1, round(share * flat.numel()))]] = True
@@ -55,18 +55,18 @@ def largest(values: Tensor, share: float) -> Tensor:
 
 
 def share_on(energy: Tensor, mask: Tensor) -> float:
-    """Which share of an energy lies on the marked pixels; NaN where there is none at all."""
+    """Return the share of an energy that lies on a mask; NaN for an energy of zero."""
     total = float(energy.sum())
     return float(energy[mask].sum()) / total if total else math.nan
 
 
 def enrichment(energy: Tensor, mask: Tensor) -> float:
-    """The share of the energy on the marked pixels over their share of the area: 1 where it does not care."""
+    """Return the share of the energy on the mask over the mask's share of the area: 1 for a uniform energy."""
     return share_on(energy, mask) / float(mask.double().mean())
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, over pixels; NaN where one of them is the same everywhere."""
+    """Return Spearman's correlation over pixels; NaN if one of them is constant."""
     try:
         from scipy import stats
     except ImportError as error:

@@ -1,21 +1,12 @@
-"""The benchmark sets of the field: which are there, what each picture is, and where to get the others."""
+"""Find the benchmark sets of the field in a data folder, and say where to get the others."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from hcd.errors import UsageError, printable
-from hcd.image import list_pictures, read_picture
-from hcd_lab.bench import sample_pictures
-
-SAMPLES = "samples"
-"""Name of the set that stands in where no folder is given: parts of photographs that scikit-image ships."""
+from hcd.errors import UsageError
+from hcd_lab.bench import BenchmarkImage, folder_images, sample_images
 
 _SELFEX = "with SelfExSR (J.-B. Huang et al., CVPR 2015), whose repository links all four classic sets"
 
@@ -27,48 +18,24 @@ KNOWN_SETS: dict[str, str] = {
     "Manga109": "109 drawn pages, Y. Matsui et al., 2017; on request from its authors at the University of Tokyo",
     "DIV2K": "the 100 validation pictures, E. Agustsson and R. Timofte, CVPRW 2017; from the data set's own page",
 }
-"""Names of folders → what belongs into them, and where it comes from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkImage:
-    """A picture that is measured.
-
-    Attributes:
-        dataset, name: where it is from; together they are unique.
-        digest: of its content, so that results are known again.
-        read: its float ``[1, 3, H, W]``, RGB in [0, 1].
-        crop: largest side of its middle part that is used; None for the whole.
-    """
-
-    dataset: str
-    name: str
-    digest: str
-    read: Callable[[], Tensor]
-    crop: int | None = None
-
-    @property
-    def label(self) -> str:
-        return f"{self.dataset}/{self.name}"
+"""Folder name of each set → its content and origin."""
 
 
 def find_sets(data: Path | None, names: Sequence[str], largest: int | None) -> tuple[list[BenchmarkImage], list[str]]:
-    """The pictures of the sets that are there, in order, and the names of those that are not.
+    """Return the images of the sets that were found, in order, and the names of the missing sets.
 
     Args:
-        data: a folder with one folder per set, or with ``benchmarks`` that has them; None for scikit-image's
-            photographs, which stand in for all of them.
-        largest: pictures per set at most, the first by name.
+        data: folder with one folder per set, or with a folder ``benchmarks`` of them; None for the sample
+            photographs, which stand in for all sets.
+        names: sets to look for.
+        largest: number of images per set at most, the first by name.
 
     Raises:
-        UsageError: no such folder; or that of a set cannot be listed, or holds no picture.
+        UsageError: no such folder, or a set's folder cannot be listed or holds no picture.
         MissingDependencyError: no folder is given and scikit-image is not installed.
     """
     if data is None:
-        return [
-            BenchmarkImage(dataset=SAMPLES, name=sample.name, digest=_tensor_digest(sample.read()), read=sample.read)
-            for sample in sample_pictures()[:largest]
-        ], list(names)
+        return sample_images()[:largest], list(names)
     if not data.is_dir():
         raise UsageError(f"{data}: no such folder; give one with a folder of pictures for each set")
     found: list[BenchmarkImage] = []
@@ -77,33 +44,6 @@ def find_sets(data: Path | None, names: Sequence[str], largest: int | None) -> t
         folder = next((place for place in (data / name, data / "benchmarks" / name) if place.is_dir()), None)
         if folder is None:
             missing.append(name)
-            continue
-        files = list_pictures(folder)[:largest]
-        stems = [file.stem for file in files]
-        found.extend(
-            BenchmarkImage(
-                dataset=name,
-                # With its suffix only where a.png stands beside a.jpg.
-                name=printable(file.stem if stems.count(file.stem) == 1 else file.name),
-                digest=_file_digest(file),
-                read=partial(_read, file),
-            )
-            for file in files
-        )
+        else:
+            found.extend(folder_images(folder, dataset=name, digests=True)[:largest])
     return found, missing
-
-
-def _read(file: Path) -> Tensor:
-    return read_picture(file).rgb
-
-
-def _file_digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        # Reading it fails again when its turn comes, and is told then.
-        return f"unreadable {file}"
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()

@@ -1,110 +1,97 @@
-"""What is measured for a report: jobs with a name by content, a cost and an outcome that can be kept."""
+"""Jobs of a report: one measurement each, with a content key, a cost estimate and a cacheable outcome."""
 
 from __future__ import annotations
 
 import base64
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hcd.collab import Evaluation, get_settings
 from hcd.errors import ImageError
-from hcd.evaluate import benchmark_crop, measure
+from hcd.evaluate import measure
 from hcd.image import Picture, decode_lr
 from hcd.memory import fit_upscaling
-from hcd.metrics import psnr
 from hcd.ops import quantize
 from hcd.rescaler import Rescaler
-from hcd_lab.report.datasets import BenchmarkImage
+from hcd_lab.bench import BenchmarkImage, describe_machine
+from hcd_lab.bench.machine import finish
 from hcd_lab.report.store import Outcome, content_key
 
 OnEvaluation = Callable[[Evaluation], None]
 
-# Costs count gradient evaluations of the LR stage on a megapixel; one of the HR stage goes through the network twice.
+REPEATS = 21
+"""Pairs of upscalings that a :class:`ReceiverTiming` measures."""
+# Costs count gradient evaluations of the LR stage on a megapixel; one of the HR stage runs the network twice.
 _HR_STAGE = 2.0
-_RESTORING = 0.5
+_UPSCALING = 0.5
+# Avoids a division by zero on clocks with coarse ticks.
+_SHORTEST = 1e-9
 
 
 class Job(ABC):
-    """Something to measure, and what names it.
+    """One measurement.
 
     Attributes:
-        model: what it runs.
-        alone: whether it takes times or memory, and so wants the machine for itself.
+        model: rescaler to run.
+        exclusive: whether times are measured, so that nothing else may run on the machine.
     """
 
     model: Rescaler
-    alone: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def key(self) -> str:
-        """Of everything that decides the outcome."""
+        """Hash of everything that decides the outcome."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """For progress and errors."""
+        """Name for progress and errors."""
 
     @abstractmethod
     def cost(self) -> float:
-        """Roughly, in gradient evaluations of the LR stage on a megapixel."""
+        """Return a rough cost in gradient evaluations of the LR stage on a megapixel."""
 
     @abstractmethod
     def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
-        """Measure it."""
-
-
-def original(subject: BenchmarkImage, scale: int) -> Tensor:
-    """The picture, or the middle part of it, cut to a multiple of the scale: ``[1, 3, H, W]``, RGB in [0, 1].
-
-    Raises:
-        ImageError: cannot be read, or too small.
-    """
-    rgb = subject.read()
-    if subject.crop is not None:
-        sides = [min(side, subject.crop) for side in rgb.shape[-2:]]
-        top, left = ((whole - side) // 2 for whole, side in zip(rgb.shape[-2:], sides, strict=True))
-        rgb = rgb[..., top : top + sides[0], left : left + sides[1]]
-    return benchmark_crop(rgb, scale, subject.label)
+        """Measure."""
 
 
 def device_of(model: Rescaler) -> str:
-    """Where its weights are; ``cpu`` without any."""
+    """Return the device of the weights; ``cpu`` for a model without any."""
     weights = next(model.parameters(), None)
     return "cpu" if weights is None else str(weights.device)
 
 
 def identity(model: Rescaler) -> tuple[str, str, str, str]:
-    """What tells a model from all others, and one kind of device from others: their figures and times differ."""
+    """Return what distinguishes a model, and the kind of its device, on which metrics depend in the last digits."""
     return model.name, model.weights_hash, model.latent, device_of(model).partition(":")[0]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Solve(Job):
-    """A picture downscaled under a preset, and restored from the file.
+    """Downscale an image under a preset, and restore it from the LR file.
 
-    The outcome has the figures of :class:`hcd.evaluate.Row`, and besides:
-
-    - ``plain_lr_psnr``: PSNR of the LR picture against the plain one, RGB, dB; null where they are equal.
-    - ``max_change``: the largest distance of the two, in gray levels.
-    - ``unrounded_psnr_y``: PSNR-Y of what the last sample would restore without any rounding; null without stages.
-    - ``history``: of every gradient evaluation its stage, step, loss, PSNR (RGB, dB, as the loop saw it), seconds.
-    - ``megapixels``: of the original.
-    - ``lr_file``: the LR file, base64.
+    The outcome has the metrics of :class:`hcd.evaluate.Row`, ``megapixels`` of the original, and ``lr_file``, the LR
+    file in base64.
 
     Attributes:
-        settings: in place of the preset's, in the order given.
+        settings: replace the preset's, in the order given.
     """
 
-    subject: BenchmarkImage
+    image: BenchmarkImage
     model: Rescaler
     preset: str
     settings: tuple[tuple[str, Any], ...] = ()
@@ -113,8 +100,8 @@ class Solve(Job):
     def key(self) -> str:
         return content_key(
             job="solve",
-            picture=self.subject.digest,
-            crop=self.subject.crop,
+            image=self.image.digest,
+            crop=self.image.crop,
             model=identity(self.model),
             settings=repr(get_settings(self.preset, **dict(self.settings))),
         )
@@ -122,70 +109,124 @@ class Solve(Job):
     @property
     def title(self) -> str:
         changed = "".join(f" {name}={value}" for name, value in self.settings)
-        part = "" if self.subject.crop is None else f" middle {self.subject.crop}"
-        return f"{self.model.name} {self.subject.label}{part} {self.preset}{changed}"
+        part = "" if self.image.crop is None else f" center {self.image.crop}"
+        return f"{self.model.name} {self.image.label}{part} {self.preset}{changed}"
 
     def cost(self) -> float:
         settings = get_settings(self.preset, **dict(self.settings))
         evaluations = _HR_STAGE * settings.steps_hr + settings.steps_lr
-        return (evaluations + 3 * _RESTORING) * _pixels(self.subject) / 1e6
+        return (evaluations + 3 * _UPSCALING) * _pixels(self.image) / 1e6
 
     def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
-        hr = original(self.subject, self.model.scale)
+        hr = self.image.original(self.model.scale)
         found = measure(
             Picture(rgb=hr),
             self.model,
             get_settings(self.preset, **dict(self.settings)),
-            image=self.subject.label,
+            image=self.image.label,
             preset=self.preset,
             device=device_of(self.model),
             on_evaluation=on_evaluation,
         )
-        result, row = found.result, found.row
-        plain_lr = result.plain_lr.cpu()
-        change = (found.lr - plain_lr) * 255
-        same = bool((change == 0).all())
-        unrounded = None
-        if result.history:
-            restored = _upscale(self.model, result.collaborative_lr, hr).clamp(0, 1)
-            unrounded = psnr(restored, hr, border=self.model.scale)
         return {
-            "psnr_y": row.psnr_y,
-            "ssim_y": row.ssim_y,
-            "psnr_rgb": row.psnr_rgb,
-            "lr_psnr": row.lr_psnr,
-            "lr_bytes": row.lr_bytes,
-            "grad_evals": row.grad_evals,
-            "seconds": row.seconds,
-            "plain_lr_psnr": None if same else psnr(found.lr, plain_lr, channel="rgb"),
-            "max_change": round(float(change.abs().max())),
-            "unrounded_psnr_y": unrounded,
-            "history": [[e.stage, e.step, e.loss, e.psnr, e.seconds] for e in result.history],
+            "psnr_y": found.row.psnr_y,
+            "ssim_y": found.row.ssim_y,
+            "psnr_rgb": found.row.psnr_rgb,
+            "lr_psnr": found.row.lr_psnr,
+            "lr_bytes": found.row.lr_bytes,
+            "grad_evals": found.row.grad_evals,
+            "seconds": found.row.seconds,
             "megapixels": hr.shape[-1] * hr.shape[-2] / 1e6,
             "lr_file": base64.b64encode(found.lr_file).decode(),
         }
 
 
 def lr_of(outcome: Outcome) -> Tensor:
-    """The LR picture of a :class:`Solve`, decoded from its file: ``[1, 3, h, w]``, multiples of 1/255."""
+    """Decode the LR image of a :class:`Solve`: ``[1, 3, h, w]``, multiples of 1/255."""
     return decode_lr(base64.b64decode(outcome["lr_file"]), Path("LR file"))[0].rgb
 
 
-def restore(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
-    """The 8-bit picture that an LR picture restores, as large as the original, on the CPU."""
-    return quantize(_upscale(model, lr, hr))
-
-
 @torch.no_grad()
-def _upscale(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
-    """In tiles where memory wants it."""
+def restore(model: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
+    """Upscale an LR image to the 8-bit picture that a receiver shows, cropped to the size of ``hr``, on the CPU."""
     lr = lr.to(device_of(model))
-    return fit_upscaling(lr, model).upscale(lr)[..., : hr.shape[-2], : hr.shape[-1]].cpu()
+    return quantize(fit_upscaling(lr, model).upscale(lr)[..., : hr.shape[-2], : hr.shape[-1]].cpu())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ReceiverTiming(Job):
+    """Time the upscaling of the plain and the collaborative LR image of one original, in turn.
+
+    The outcome has lists of ``repeats`` seconds, where equal indices form a pair: ``plain_seconds`` and
+    ``collaborative_seconds`` by the clock, ``plain_cpu_seconds`` and ``collaborative_cpu_seconds`` over all threads.
+
+    Attributes:
+        plain, collaborative: jobs that make the LR images; their keys identify the files.
+        find: returns the outcome of such a job.
+        repeats: number of pairs, after one to warm up. The order within a pair alternates.
+    """
+
+    exclusive: ClassVar[bool] = True
+    model: Rescaler
+    plain: Solve
+    collaborative: Solve
+    find: Callable[[Job], Outcome]
+    repeats: int = REPEATS
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            job="receiver",
+            plain=self.plain.key,
+            collaborative=self.collaborative.key,
+            model=identity(self.model),
+            repeats=self.repeats,
+            machine=describe_machine(torch.get_num_threads()),
+        )
+
+    @property
+    def title(self) -> str:
+        return f"{self.model.name} {self.plain.image.label} upscaling, plain and {self.collaborative.preset} in turn"
+
+    def cost(self) -> float:
+        # The cost of a plain solve is that of three upscalings.
+        return 2 * (self.repeats + 1) * self.plain.cost() / 3
+
+    @torch.no_grad()
+    def run(self, on_evaluation: OnEvaluation | None = None) -> Outcome:
+        device = device_of(self.model)
+        images = {
+            "plain": lr_of(self.find(self.plain)).to(device),
+            "collaborative": lr_of(self.find(self.collaborative)).to(device),
+        }
+        found: Outcome = {f"{name}_{kind}": [] for name in images for kind in ("seconds", "cpu_seconds")}
+        for turn in range(self.repeats + 1):
+            for name in sorted(images, reverse=turn % 2 == 0):
+                wall, cpu = time.perf_counter(), time.process_time()
+                self.model.upscale(images[name])
+                finish(device)
+                if turn:
+                    found[f"{name}_seconds"].append(time.perf_counter() - wall)
+                    found[f"{name}_cpu_seconds"].append(time.process_time() - cpu)
+        return found
+
+
+def ratios(outcome: Outcome, kind: str = "seconds") -> list[float]:
+    """Return collaborative over plain for each pair of a :class:`ReceiverTiming`, in ``seconds`` or ``cpu_seconds``."""
+    pairs = zip(outcome[f"collaborative_{kind}"], outcome[f"plain_{kind}"], strict=True)
+    return [max(a, _SHORTEST) / max(b, _SHORTEST) for a, b in pairs]
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(low), median(values), float(high)
 
 
 @cache
 def _size(read: Callable[[], Tensor]) -> tuple[int, int]:
-    """Height and width; asked for every job on a picture, so that it is read for that once only."""
+    """Return height and width. Cached, since the costs of all jobs on an image ask for it."""
     try:
         height, width = read().shape[-2:]
     except ImageError:
@@ -193,7 +234,7 @@ def _size(read: Callable[[], Tensor]) -> tuple[int, int]:
     return height, width
 
 
-def _pixels(subject: BenchmarkImage) -> int:
-    height, width = _size(subject.read)
-    limit = subject.crop
+def _pixels(image: BenchmarkImage) -> int:
+    height, width = _size(image.read)
+    limit = image.crop
     return height * width if limit is None else min(height, limit) * min(width, limit)

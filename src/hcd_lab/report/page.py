@@ -1,11 +1,10 @@
-"""The page: sections, models and configuration as one HTML file that needs nothing else."""
+"""Render a report as one self-contained HTML file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import jinja2
 
@@ -14,7 +13,7 @@ from hcd_lab.report.blocks import Section
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a page says of a model."""
+    """Facts about a model."""
 
     name: str
     scale: int
@@ -25,17 +24,17 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PageFacts:
-    """What a page says of the whole run.
+    """Facts about the run.
 
     Attributes:
-        version: of this package.
-        config_hash: of the configuration.
-        command: that makes it again.
-        models: that were measured.
-        datasets: name and number of pictures of every set that was there.
-        missing: name of every set that was not → where to get it.
-        failed: what could not be measured → why.
-        machine: what times were taken on.
+        version: version of this package.
+        config_hash: hash of the configuration.
+        command: command that makes the report again.
+        models: measured models.
+        datasets: name and number of pictures of every set that was found.
+        missing: name of every missing set, and where to get it.
+        failed: title of every failed job, and why.
+        machine: where times were taken.
     """
 
     version: str
@@ -49,13 +48,9 @@ class PageFacts:
 
 
 def render_page(facts: PageFacts, sections: Sequence[Section]) -> str:
-    """The HTML text."""
-    return _render(facts=facts, sections=sections)
-
-
-def _render(**values: Any) -> str:
+    """Return the HTML text."""
     source = resources.files("hcd_lab.report").joinpath("report.html.j2").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(source).render(**values)
+    return environment.from_string(source).render(facts=facts, sections=sections)

@@ -1,4 +1,4 @@
-"""Drawings of a report: readable in grayscale, axes with units, the same bytes for the same numbers."""
+"""Drawings of a report: readable in grayscale, axes with units, deterministic bytes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hcd.errors import MissingDependencyError
-from hcd_lab.report.blocks import Figure, Picture
+from hcd_lab.report.blocks import Figure, InlineImage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Lines are told apart by dashes and markers first; the colors keep their order of lightness in grayscale.
+# Lines differ in dashes and markers; colors keep their order of lightness in grayscale.
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
     "-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)),
 )  # fmt: skip
@@ -27,37 +27,30 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    # The same figure is the same file.
+    # Makes the SVG deterministic.
     "svg.hashsalt": "hcd",
 }
 
 
-def draw(
-    name: str,
-    panels: Sequence[Callable[[Axes], None]],
-    *,
-    alt: str,
-    columns: int = 2,
-    size: tuple[float, float] = (4.6, 3.2),
-) -> Figure:
-    """A figure of several panels as SVG.
+def draw(name: str, panels: Sequence[Callable[[Axes], None]], *, alt: str) -> Figure:
+    """Draw a figure of panels, two side by side, as SVG.
 
     Args:
-        name: of its file, without suffix.
+        name: file name without suffix.
         panels: each draws into its axes.
-        alt: what it shows, for those who do not see it; the caption too.
-        columns: panels side by side.
-        size: of one panel, in inches.
+        alt: alternative text and caption.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    columns = min(columns, len(panels))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
+    # A figure fills the width of the page, so a single panel is wide to keep the font size.
+    width, height = (8.0, 3.4) if len(panels) == 1 else (4.6, 3.4)
     with _style():
         from matplotlib.figure import Figure as Drawing
 
-        drawing = Drawing(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        drawing = Drawing(figsize=(width * columns, height * rows), layout="constrained")
         grid = drawing.subplots(rows, columns, squeeze=False).flatten()
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
@@ -65,20 +58,34 @@ def draw(
             panel(axes)
         data = io.BytesIO()
         drawing.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
-    return Figure(name=name, picture=Picture(data=data.getvalue(), mime="image/svg+xml", alt=alt, caption=(alt,)))
+    return Figure(name=name, image=InlineImage(data=data.getvalue(), mime="image/svg+xml", alt=alt, caption=(alt,)))
 
 
-def line(axes: Axes, x: Sequence[float], y: Sequence[float], index: int, label: str, *, markers: bool = True) -> None:
-    """A line of its own dashes, marker and color."""
+def line(axes: Axes, x: Sequence[float], y: Sequence[float], index: int, label: str) -> None:
+    """Draw the line of an index, with its own dashes, marker and color."""
     axes.plot(
         x,
         y,
         linestyle=DASHES[index % len(DASHES)],
-        marker=MARKERS[index % len(MARKERS)] if markers else "",
+        marker=MARKERS[index % len(MARKERS)],
         color=COLORS[index % len(COLORS)],
         markersize=4,
         linewidth=1.3,
         label=label,
+    )
+
+
+def legend_below(axes: Axes, *, columns: int, title: str) -> None:
+    """Put the legend below the horizontal axis, where it hides no line."""
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        ncols=columns,
+        title=title,
+        fontsize=7.5,
+        title_fontsize=7.5,
+        handlelength=2.4,
+        columnspacing=1.2,
     )
 
 

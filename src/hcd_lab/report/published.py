@@ -1,4 +1,4 @@
-"""Figures that others published, each with its source; a report shows them marked as such."""
+"""Published metrics, each with its source."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 HCD = "B. Xu et al., ICCV 2023, arXiv 2211.10643"
 IRN = "M. Xiao et al., ECCV 2020, README of the official code"
-RLFN = "F. Kong et al., CVPRW 2022"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedPlain:
-    """Mean PSNR (dB) and SSIM of a network's own LR pictures."""
+    """Mean PSNR (dB) and SSIM of pictures restored from a network's plain LR pictures."""
 
     psnr_y: float
     ssim_y: float
@@ -34,7 +33,7 @@ PLAIN: dict[tuple[str, str], PublishedPlain] = {
     ("irn-x4", "Urban100"): _irn(31.41, 0.9157),
     ("irn-x4", "DIV2K"): _irn(35.07, 0.9318),
 }
-"""Network and set → the plain network as published. Channel not stated there; its test script logs RGB and Y."""
+"""Network and set → published metrics of plain. The channel is not stated there; the test script logs RGB and Y."""
 
 
 GAINS: dict[str, tuple[float, float]] = {
@@ -43,12 +42,12 @@ GAINS: dict[str, tuple[float, float]] = {
     "hcflow-x4": (0.16, 0.7),
     "grain-x64": (0.66, 1.48),
 }
-"""Network → smallest and largest published gain of the method over its sets, dB (:data:`HCD`, table 1)."""
+"""Network → smallest and largest published gain of the method over the sets, dB (:data:`HCD`, table 1)."""
 
 ADVERSARIAL, COLLABORATIVE = -0.93, 1.29
-"""Published gains of both directions on the example of :data:`HCD`, figure 1, dB."""
+"""Published changes in both directions on the example of :data:`HCD`, figure 1, dB."""
 
 
 def network(model: str) -> str:
-    """The published network that a model stands beside: ``irn-x4-small`` is an ``irn-x4``."""
+    """Return the published network that a model is compared with: ``irn-x4`` for ``irn-x4-small``."""
     return model.removesuffix("-small")

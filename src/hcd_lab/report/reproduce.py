@@ -1,4 +1,4 @@
-"""The driver: models and pictures → jobs → chapters → a folder with the page and its numbers."""
+"""Make a report: open the session, run the jobs, write the page and its numbers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from hcd_lab.report.config import FULL, QUICK, ReportConfig
 from hcd_lab.report.datasets import KNOWN_SETS
 from hcd_lab.report.jobs import Job
 from hcd_lab.report.page import ModelFacts, PageFacts, render_page
-from hcd_lab.report.result_table import ResultTable
+from hcd_lab.report.parallel import distinct_jobs, run_parallel
+from hcd_lab.report.results import ResultTable
 from hcd_lab.report.session import Failed, Progress, RunConfig, Session, open_session
-from hcd_lab.report.workers import crew, distinct_jobs, share_out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """What was written.
+    """A report that was written.
 
     Attributes:
         page: the HTML file.
-        missing: names of sets that were not there.
-        failed: what could not be measured → why.
+        missing: names of sets that were not found.
+        failed: title of each failed job → why.
     """
 
     page: Path
@@ -55,18 +55,18 @@ def reproduce(
 ) -> Reproduction:
     """Measure everything that a configuration asks for, and write the report.
 
-    Writes ``index.html``, ``figures.csv`` (the same for the same configuration, models, pictures and machine),
-    ``timings.csv``, ``report.json``, ``report.toml`` (the configuration) and ``figures/*.svg`` into ``folder``. What is
-    measured is kept at once, so that a run that was interrupted, or changed, measures only what is missing.
+    Writes ``index.html``, ``metrics.csv`` (equal for equal configuration, models, pictures and machine),
+    ``timings.csv``, ``report.json``, ``report.toml`` (the configuration) and ``figures/*.svg`` into ``folder``. Every
+    outcome is cached at once, so an interrupted or changed run only measures what is missing.
 
     Args:
-        data: a folder with a folder of pictures for each set; None for photographs of scikit-image.
-        cache: where outcomes are kept; None for ``cache`` inside ``folder``.
-        device: where the models run.
-        workers: processes that measure at once, which share this one's threads; each takes the memory of one.
+        data: folder with a folder of pictures for each set; None for the sample photographs of scikit-image.
+        cache: folder of outcomes; None for ``cache`` inside ``folder``.
+        device: device of the models.
+        workers: number of processes, which share the threads of this one; each takes the memory of one.
 
     Raises:
-        UsageError: none of the sets is there, two models are the same, or fewer than one worker.
+        UsageError: no set was found, two models have the same name, or fewer than one worker.
         ModelError, WeightsError: a model cannot be loaded.
         OutputError: the folder cannot be written.
         MissingDependencyError: matplotlib or SciPy is not installed.
@@ -74,70 +74,52 @@ def reproduce(
     if workers < 1:
         raise UsageError(f"workers {workers}: must be 1 or more")
     _check_extras()
-    order = RunConfig(config=config, data=data, cache=cache or folder / "cache", device=device)
-    session = open_session(order, progress)
-    # At once, so that a folder that cannot be written is found out before the work.
+    run = RunConfig(report=config, data=data, cache=cache or folder / "cache", device=device)
+    session = open_session(run, progress)
+    # Written first, so that an unwritable folder fails before the work.
     write_atomically(folder / "report.toml", config.portable.toml().encode())
-    _measure_all(session, order, workers)
+    _run_jobs(session, run, workers)
     table = ResultTable()
     sections = [chapter.section(session, table) for chapter in CHAPTERS]
-    facts = _facts(session, order, workers)
-    _write(folder, facts, config, sections, table)
+    _write(folder, _facts(session, run, workers), config, sections, table)
     return Reproduction(page=folder / "index.html", missing=session.missing, failed=session.failed)
 
 
 def _check_extras() -> None:
-    """What chapters need, before hours are spent on their jobs."""
+    """Check for what chapters import, before hours are spent on jobs."""
     for module, name in (("matplotlib", "matplotlib"), ("scipy", "SciPy")):
         if find_spec(module) is None:
             raise MissingDependencyError(f"a report needs {name}; pip install 'hcd[report]'")
 
 
-def _measure_all(session: Session, order: RunConfig, workers: int) -> None:
-    """Every job once: what can be is shared out among processes, what times are taken of comes after that, alone."""
+def _run_jobs(session: Session, run: RunConfig, workers: int) -> None:
+    """Run untimed jobs in parallel, then timed jobs one at a time."""
     jobs = distinct_jobs(CHAPTERS, session)
     ahead = [job for key, job in jobs.items() if session.store.get(key) is None]
-    if session.progress is not None:
-        session.progress.plan(len(jobs) - len(ahead), ahead, workers)
-    if workers > 1:
-        _measure_together(session, order, share_out([job for job in ahead if not job.alone], workers))
-    # Copies of a picture are one job under two names, and where it fails, both are told.
+    progress = session.progress
+    if progress is not None:
+        progress.plan(len(jobs) - len(ahead), ahead, workers)
+    shared = [job for job in ahead if not job.exclusive]
+    if workers > 1 and shared:
+
+        def on_done(job: Job, seconds: float) -> None:
+            if progress is not None:
+                progress.done(job, seconds)
+
+        run_parallel(run, shared, workers=min(workers, len(shared)), threads=_threads(workers), on_done=on_done)
+    # Also jobs that failed in a worker. Copies of an image are one job with two titles, and failures name both.
     for job in {(job.key, job.title): job for chapter in CHAPTERS for job in chapter.jobs(session)}.values():
         with suppress(Failed):
             session.outcome(job)
 
 
-def _measure_together(session: Session, order: RunConfig, shares: Sequence[Sequence[Job]]) -> None:
-    """The first share here, and each other one in a process of its own."""
-    own, *others = shares
-    jobs = {job.key: job for share in others for job in share}
-    progress, before = session.progress, torch.get_num_threads()
-
-    def told(key: str, seconds: float) -> None:
-        if progress is not None:
-            progress.done(jobs[key], seconds)
-
-    threads = _threads(len(shares))
-    with crew(order, others, threads) as helpers:
-        torch.set_num_threads(threads)
-        try:
-            for job in own:
-                with suppress(Failed):
-                    session.outcome(job)
-                for key, seconds in helpers.news():
-                    told(key, seconds)
-            helpers.wait(told)
-        finally:
-            torch.set_num_threads(before)
-
-
 def _threads(workers: int) -> int:
-    """Of each process, so that all together take those of this one."""
+    """Return the threads of each worker, which share those of this process."""
     return max(1, torch.get_num_threads() // workers)
 
 
 def _command(config: ReportConfig, data: Path | None, device: str) -> str:
-    """What makes the report again; paths are left to the reader."""
+    """Return the command that makes the report again, with placeholders for folders."""
     words = ["hcd", "reproduce"]
     models = config.portable.models
     for flags, known in (([], FULL), (["--quick"], QUICK)):
@@ -154,19 +136,19 @@ def _command(config: ReportConfig, data: Path | None, device: str) -> str:
 
 
 def _machine(device: str, workers: int) -> str:
-    together = f"{workers} processes of {_threads(workers)} threads, what is timed alone with "
+    together = f"{workers} processes of {_threads(workers)} threads, timed jobs alone with "
     threads = f"{together if workers > 1 else ''}{torch.get_num_threads()} threads"
     cores = f"{os.cpu_count()} cores ({platform.machine()}), {threads}"
     graphics = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
     return f"{graphics}{cores}, PyTorch {torch.__version__}"
 
 
-def _facts(session: Session, order: RunConfig, workers: int) -> PageFacts:
-    config = order.config
+def _facts(session: Session, run: RunConfig, workers: int) -> PageFacts:
+    config = run.report
     return PageFacts(
         version=__version__,
         config_hash=config.hash,
-        command=_command(config, order.data, order.device),
+        command=_command(config, run.data, run.device),
         models=[
             ModelFacts(
                 name=model.name,
@@ -177,10 +159,10 @@ def _facts(session: Session, order: RunConfig, workers: int) -> PageFacts:
             )
             for model in session.models
         ],
-        datasets=[(name, len(session.of(name))) for name in session.datasets],
+        datasets=[(name, len(session.images_of(name))) for name in session.datasets],
         missing=[(name, KNOWN_SETS.get(name, "a set of your own")) for name in session.missing],
         failed=sorted(session.failed.items()),
-        machine=_machine(order.device, workers),
+        machine=_machine(run.device, workers),
     )
 
 
@@ -190,18 +172,18 @@ def _write(
     summary = {
         **asdict(facts),
         "config": asdict(config.portable),
-        "figures": [asdict(entry) for entry in table.rows()],
-        "timings": [asdict(entry) for entry in table.rows(of_machine=True)],
+        "metrics": [asdict(row) for row in table.rows()],
+        "timings": [asdict(row) for row in table.rows(of_machine=True)],
     }
     files = {
-        "figures.csv": table.csv().encode(),
+        "metrics.csv": table.csv().encode(),
         "timings.csv": table.csv(of_machine=True).encode(),
         "report.json": json_text(summary).encode(),
     }
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
-                files[f"figures/{block.name}.svg"] = block.picture.data
+                files[f"figures/{block.name}.svg"] = block.image.data
     files["index.html"] = render_page(facts, sections).encode()
     for name, data in files.items():
         write_atomically(folder / name, data)

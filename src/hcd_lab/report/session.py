@@ -1,4 +1,4 @@
-"""Where jobs are done: what was kept is read, what is missing is measured and kept, and what fails is named."""
+"""The session of one report: its models and images, the cache, and the jobs that failed."""
 
 from __future__ import annotations
 
@@ -13,52 +13,54 @@ from hcd.collab import Evaluation
 from hcd.errors import HcdError, UsageError, printable
 from hcd.rescaler import Rescaler
 from hcd.zoo import load
+from hcd_lab.bench import BenchmarkImage
 from hcd_lab.report.config import ReportConfig, split_model
-from hcd_lab.report.datasets import BenchmarkImage, find_sets
+from hcd_lab.report.datasets import find_sets
 from hcd_lab.report.jobs import Job, Solve
 from hcd_lab.report.store import Outcome, Store
 
 
 class Progress(ABC):
-    """Is told how a report gets on."""
+    """Receives the progress of a report."""
 
     @abstractmethod
-    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
-        """How many outcomes are kept, what is to be measured, and by how many processes at once."""
+    def plan(self, cached: int, ahead: Sequence[Job], workers: int) -> None:
+        """Take the number of cached outcomes, the jobs ahead, and how many processes share them."""
 
     @abstractmethod
     def start(self, job: Job) -> None:
-        """A job that is not kept begins."""
+        """Note that this process begins a job."""
 
     @abstractmethod
     def evaluation(self, job: Job, entry: Evaluation) -> None:
-        """A gradient evaluation of it is done."""
+        """Note a gradient evaluation of a job."""
 
     @abstractmethod
     def done(self, job: Job, seconds: float) -> None:
-        """It is done, or another process has done one."""
+        """Note that this process or another one has finished a job."""
 
-    def failed(self, job: Job) -> None:  # noqa: B027 - most need not know
-        """It could not be done, and is not asked for again."""
+    def failed(self, job: Job) -> None:  # noqa: B027 - optional
+        """Note that a job failed."""
 
 
 @final
-class Failed(Exception):  # noqa: N818 - told as a gap, not an error
-    """Raised for a job that could not be done; it is noted."""
+class Failed(Exception):  # noqa: N818 - a gap in the report, not an error of the run
+    """Raised for a job that failed; the session has noted why."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a session is opened from, here or in another process.
+    """What a session is opened from, in this process or in a worker.
 
     Attributes:
-        data: a folder with a folder of pictures for each set; None for photographs of scikit-image.
-        cache: where outcomes are kept.
-        device: where the models run.
+        report: what is measured.
+        data: folder with a folder of pictures for each set; None for the sample photographs.
+        cache: folder of outcomes.
+        device: device of the models.
     """
 
-    config: ReportConfig
+    report: ReportConfig
     data: Path | None
     cache: Path
     device: str
@@ -67,18 +69,18 @@ class RunConfig:
 @final
 @dataclass(kw_only=True)
 class Session:
-    """The pictures and models of a report, and what jobs on them found.
+    """The models and images of a report, and what jobs on them measured.
 
     Attributes:
         models: in the order of the configuration.
-        subjects: whole pictures of all sets that are there.
-        missing: names of the sets that are not.
-        failed: title of each job that could not be done → why.
+        images: uncropped images of all sets that were found.
+        missing: names of the other sets.
+        failed: title of each failed job → why.
     """
 
     config: ReportConfig
     models: Sequence[Rescaler]
-    subjects: Sequence[BenchmarkImage]
+    images: Sequence[BenchmarkImage]
     store: Store
     missing: Sequence[str] = ()
     progress: Progress | None = None
@@ -86,18 +88,18 @@ class Session:
     _failed: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def outcome(self, job: Job) -> Outcome:
-        """What a job found, now or earlier.
+        """Return what a job measured: from the cache, else by running it.
 
         Raises:
-            Failed: it could not be done.
+            Failed: the job failed, now or earlier in this session.
         """
         if job.key in self._failed:
-            # A copy of a picture is the same job under another name.
+            # Copies of an image have jobs of the same key and other titles.
             self.failed.setdefault(printable(job.title), self._failed[job.key])
             raise Failed
-        kept = self.store.get(job.key)
-        if kept is not None:
-            return kept
+        cached = self.store.get(job.key)
+        if cached is not None:
+            return cached
         if self.progress is not None:
             self.progress.start(job)
         started = time.perf_counter()
@@ -105,7 +107,7 @@ class Session:
         try:
             found = job.run(None if progress is None else lambda entry: progress.evaluation(job, entry))
         except Failed:
-            # What it builds on could not be done, and is noted.
+            # A job that this one builds on failed, and is noted already.
             if progress is not None:
                 progress.failed(job)
             raise
@@ -121,7 +123,7 @@ class Session:
         return found
 
     def outcomes(self, jobs: Sequence[Job]) -> list[Outcome] | None:
-        """What these found; None where one of them could not be done."""
+        """Return the outcomes of several jobs; None if one of them failed."""
         try:
             return [self.outcome(job) for job in jobs]
         except Failed:
@@ -129,50 +131,50 @@ class Session:
 
     @property
     def datasets(self) -> list[str]:
-        """Names of the sets that are there."""
-        return list(dict.fromkeys(subject.dataset for subject in self.subjects))
+        """Names of the sets that were found."""
+        return list(dict.fromkeys(image.dataset for image in self.images))
 
-    def of(self, dataset: str) -> list[BenchmarkImage]:
-        """The pictures of a set."""
-        return [subject for subject in self.subjects if subject.dataset == dataset]
+    def images_of(self, dataset: str) -> list[BenchmarkImage]:
+        """Return the images of a set."""
+        return [image for image in self.images if image.dataset == dataset]
 
     @property
     def examples(self) -> list[BenchmarkImage]:
-        """A few whole pictures, spread evenly over the first set."""
-        first = self.of(self.datasets[0])
+        """A few uncropped images, spread evenly over the first set."""
+        first = self.images_of(self.datasets[0])
         count = min(self.config.study.pictures, len(first))
         return [first[index * len(first) // count] for index in range(count)]
 
     @property
     def study(self) -> list[BenchmarkImage]:
-        """The same pictures as the parts with many settings use them: the middle of each."""
-        return [replace(subject, crop=self.config.study.crop) for subject in self.examples]
+        """The examples cropped to their centers, for chapters that try many settings."""
+        return [replace(image, crop=self.config.study.crop) for image in self.examples]
 
-    def solve(self, subject: BenchmarkImage, model: Rescaler, preset: str, **settings: object) -> Solve:
-        """The job of one picture under a preset."""
-        return Solve(subject=subject, model=model, preset=preset, settings=tuple(settings.items()))
+    def solve(self, image: BenchmarkImage, model: Rescaler, preset: str, **settings: object) -> Solve:
+        """Return the job that downscales an image under a preset."""
+        return Solve(image=image, model=model, preset=preset, settings=tuple(settings.items()))
 
 
-def open_session(order: RunConfig, progress: Progress | None = None) -> Session:
-    """Find the pictures and load the models.
+def open_session(run: RunConfig, progress: Progress | None = None) -> Session:
+    """Find the images and load the models.
 
     Raises:
-        UsageError: none of the sets is there, or two models are the same.
+        UsageError: no set was found, or two models have the same name.
         ModelError, WeightsError: a model cannot be loaded.
     """
-    config = order.config
-    subjects, missing = find_sets(order.data, config.sets, config.largest)
-    if not subjects:
+    config = run.report
+    images, missing = find_sets(run.data, config.sets, config.largest)
+    if not images:
         raise UsageError(
-            f"{order.data}: holds none of the sets {', '.join(config.sets)}; give each a folder of that name with its "
+            f"{run.data}: holds none of the sets {', '.join(config.sets)}; give each a folder of that name with its "
             "pictures"
         )
     return Session(
         config=config,
-        models=_load_all(config, order.device),
-        subjects=subjects,
+        models=_load_all(config, run.device),
+        images=images,
         missing=missing,
-        store=Store(order.cache),
+        store=Store(run.cache),
         progress=progress,
     )
 

@@ -7,7 +7,7 @@ import json
 
 import torch
 
-from hcd_lab.bench import EvaluationBenchmark, EvaluationReport
+from hcd_lab.bench import BenchResult, EvaluationBenchmark
 
 
 def test_a_small_run(hcd, tmp_path):
@@ -22,14 +22,14 @@ def test_a_small_run(hcd, tmp_path):
     (one,) = figures["rows"]
     assert (one["stage"], one["height"], one["width"]) == ("lr", 48, 64)
     assert one["seconds"] > 0
-    assert one["plain_seconds"] > 0
+    assert one["reference_seconds"] > 0
     assert one["convolution_flops"] > 0
 
 
 def test_a_small_run_of_pictures(hcd, tmp_path):
     file = tmp_path / "figures.json"
     arguments = ("--sizes", "64x48", "--presets", "fast", "--steps-lr", "1", "--blocks", "1,1", "--threads", "1")
-    result = hcd("bench", "pictures", *arguments, "--plain-up-to", "0", "--json", file)
+    result = hcd("bench", "pictures", *arguments, "--reference-up-to", "0", "--json", file)
     assert result.exit_code == 0, result.output
     assert "fast 64×48: " in result.stderr
     assert "64×48" in result.stdout
@@ -62,7 +62,7 @@ def test_without_a_name_evaluations_are_measured(hcd, monkeypatch):
 
     def measure(settings, *, on_row):
         measured.append(settings)
-        return EvaluationReport(model="none", threads=1)
+        return BenchResult(benchmark="evaluation", machine={"device": "cpu", "threads": 1})
 
     monkeypatch.setattr(importlib.import_module("hcd_lab.bench"), "bench_evaluation", measure)
     result = hcd("bench")

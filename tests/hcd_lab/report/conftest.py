@@ -22,18 +22,7 @@ TINY = ReportConfig(
     presets=("plain", "paper", "balanced"),
     best_sets=(),
     gallery=0,
-    study=Study(
-        pictures=1,
-        crop=32,
-        grid=(0, 1),
-        rules=("lbfgs",),
-        rule_evaluations=1,
-        epsilons=(1.0,),
-        published_epsilons=(0.3,),
-        step_sizes=(20.0,),
-        norms=("l2",),
-        losses=("rgb",),
-    ),
+    study=Study(pictures=1, crop=32, grid=(0, 1)),
 )
 
 
@@ -48,18 +37,18 @@ def write_picture(path: Path, *, width: int = 40, height: int = 36, seed: int = 
 
 
 class Diary(Progress):
-    """Writes down what it is told."""
+    """Records the progress of a report."""
 
     def __init__(self) -> None:
-        self.kept = -1
+        self.cached = -1
         self.ahead: list[str] = []
         self.started: list[str] = []
         self.finished: list[str] = []
         self.gave_up: list[str] = []
         self.evaluations = 0
 
-    def plan(self, kept: int, ahead: Sequence[Job], workers: int) -> None:
-        self.kept, self.ahead = kept, [job.title for job in ahead]
+    def plan(self, cached: int, ahead: Sequence[Job], workers: int) -> None:
+        self.cached, self.ahead = cached, [job.title for job in ahead]
 
     def start(self, job: Job) -> None:
         self.started.append(job.title)
@@ -92,7 +81,7 @@ def session(data, tmp_path):
         return Session(
             config=config,
             models=[hcd.load(name) for name in config.models] if models is None else models,
-            subjects=find_sets(data, config.sets, config.largest)[0],
+            images=find_sets(data, config.sets, config.largest)[0],
             store=Store(tmp_path / "kept"),
             progress=progress,
         )

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hcd_lab.report.blocks import Figure, Gallery, Pair, Paragraph, Picture, Section, Table
+from hcd_lab.report.blocks import Figure, Gallery, InlineImage, Pair, Paragraph, Section, Table
 from hcd_lab.report.page import ModelFacts, PageFacts, render_page
-from hcd_lab.report.result_table import Of, ResultTable
+from hcd_lab.report.results import Label, ResultTable
 from tests.hcd_lab.report.pages import Page, assert_shows, values_of
 
 FACTS = PageFacts(
@@ -28,18 +28,18 @@ NASTY = "<script>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
 def sections(text):
     """One of every kind of block, with a number in every place that takes one."""
     table = ResultTable()
-    of = Of(chapter="test", model="m")
-    a = table.add(of, "psnr_y", 31.256, "dB").shown()
-    b = table.add(of, "gain", -0.5, "dB").shown("+.2f")
-    c = table.add(of, "seconds", 1.25, "s", of_machine=True).shown(".1f")
-    none = table.add(of, "gain", math.nan, "dB").shown()
-    perfect = table.add(of, "lr_psnr", math.inf, "dB").shown()
-    picture = Picture(data=b"\x89PNG", alt=text, caption=[text, a], pixelated=True)
+    label = Label(chapter="test", model="m")
+    a = table.add(label, "psnr_y", 31.256, "dB").shown()
+    b = table.add(label, "gain", -0.5, "dB").shown("+.2f")
+    c = table.add(label, "seconds", 1.25, "s", of_machine=True).shown(".1f")
+    none = table.add(label, "gain", math.nan, "dB").shown()
+    perfect = table.add(label, "lr_psnr", math.inf, "dB").shown()
+    image = InlineImage(data=b"\x89PNG", alt=text, caption=[text, a], pixelated=True)
     blocks = [
         Paragraph(parts=[text, a, " dB"]),
         Table(caption=text, head=[text, "b"], rows=[[text, a], [b, Pair(first=c, second=none)]], strong=frozenset({1})),
-        Figure(name="f", picture=replace(picture, mime="image/svg+xml", caption=(text,))),
-        Gallery(title=text, pictures=[picture, picture]),
+        Figure(name="f", image=replace(image, mime="image/svg+xml", caption=(text,))),
+        Gallery(title=text, images=[image, image]),
         Paragraph(parts=[perfect]),
     ]
     numbers = [a, a, b, c, none, a, a, perfect]
@@ -47,7 +47,7 @@ def sections(text):
         table,
         [
             Section(slug="one", title=text, counterpart="table 1", blocks=blocks),
-            Section(slug="two", title="Second", counterpart="", blocks=[]),
+            Section(slug="two", title="Second", counterpart="figure 2", blocks=[]),
         ],
         numbers,
     )
@@ -82,7 +82,6 @@ def test_every_chapter_has_its_anchor():
     links = [value for tag, name, value in page.addresses if tag == "a" and value.startswith("#")]
     assert links == ["#one", "#two"]
     assert "In the publication: table 1." in page.text
-    assert "Not in the publication." in page.text
 
 
 def test_pictures_are_in_the_page():
@@ -104,5 +103,5 @@ def test_facts_are_told():
 
 def test_what_is_complete_tells_no_gaps():
     text = Page(render_page(replace(FACTS, missing=[], failed=[]), [])).text
-    assert "Not there" not in text
+    assert "Missing sets" not in text
     assert "Could not be measured" not in text

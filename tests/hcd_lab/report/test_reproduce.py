@@ -20,7 +20,7 @@ from hcd_lab.report.chapters.base import Chapter
 from hcd_lab.report.chapters.quantitative import Quantitative
 from hcd_lab.report.jobs import Solve
 from hcd_lab.report.plots import draw, line
-from hcd_lab.report.result_table import Of
+from hcd_lab.report.results import Label
 from tests.cli.checks import files_in
 from tests.conftest import make_tiny_irn
 from tests.hcd_lab.report.conftest import TINY, Diary, write_picture
@@ -33,15 +33,15 @@ PRESETS = ("plain", "paper", "balanced")
 class Drawn(Chapter):
     """A drawing and a time, of what the main table measures too."""
 
-    slug, title = "drawn", "Gain by picture"
+    slug, title, counterpart = "drawn", "Gain by picture", "none"
 
     def jobs(self, session):
-        return [session.solve(subject, session.models[0], "plain") for subject in session.subjects]
+        return [session.solve(image, session.models[0], "plain") for image in session.images]
 
     def blocks(self, session, table):
         outcomes = session.outcomes(self.jobs(session)) or []
         for outcome in outcomes:
-            table.add(Of(chapter=self.slug), "seconds", outcome["seconds"], "s", of_machine=True)
+            table.add(Label(chapter=self.slug), "seconds", outcome["seconds"], "s", of_machine=True)
         values = [outcome["psnr_y"] for outcome in outcomes]
         return [
             draw("by-picture", [lambda axes: line(axes, range(len(values)), values, 0, "plain")], alt="By picture.")
@@ -64,9 +64,9 @@ def report(data, tmp_path):
 def test_what_is_written(report):
     done, folder, _ = report
     assert [name for name in files_in(folder) if not name.startswith("cache/")] == [
-        "figures.csv",
         "figures/by-picture.svg",
         "index.html",
+        "metrics.csv",
         "report.json",
         "report.toml",
         "timings.csv",
@@ -78,7 +78,7 @@ def test_what_is_written(report):
 def test_every_number_on_the_page_is_in_a_file(report):
     folder = report[1]
     page = Page((folder / "index.html").read_text("utf-8"))
-    values = values_of(*((folder / f"{name}.csv").read_text("utf-8") for name in ("figures", "timings")))
+    values = values_of(*((folder / f"{name}.csv").read_text("utf-8") for name in ("metrics", "timings")))
     assert len(page.numbers) > 20
     for row, text in page.numbers:
         assert_shows(text, values[row])
@@ -91,9 +91,9 @@ def test_page_fetches_nothing(report):
     assert not re.search(r"@import|url\(|<script", html)
 
 
-def test_figures_are_those_of_the_protocol(report, data):
+def test_metrics_are_those_of_the_protocol(report, data):
     """The same rows as ``hcd evaluate`` finds, by way of the CSV file."""
-    text = (report[1] / "figures.csv").read_text("utf-8")
+    text = (report[1] / "metrics.csv").read_text("utf-8")
     found = hcd.evaluate.evaluate_folder(data / "Set5", hcd.load("bicubic-x2"), hcd.evaluate.settings_of(PRESETS))
     for row in found.rows:
         name = row.image.removesuffix(".png")
@@ -103,10 +103,10 @@ def test_figures_are_those_of_the_protocol(report, data):
         assert float(value) == pytest.approx(mean["psnr_y"], rel=1e-12)
 
 
-def test_two_runs_give_the_same_figures(report, data, tmp_path):
+def test_two_runs_give_the_same_metrics(report, data, tmp_path):
     folder, again = report[1], tmp_path / "again"
     reproduce(TINY, again, data=data)
-    for name in ("figures.csv", "figures/by-picture.svg", "report.toml"):
+    for name in ("metrics.csv", "figures/by-picture.svg", "report.toml"):
         assert (folder / name).read_bytes() == (again / name).read_bytes(), name
     # The times are those of each run.
     assert (folder / "timings.csv").read_bytes() != (again / "timings.csv").read_bytes()
@@ -114,15 +114,15 @@ def test_two_runs_give_the_same_figures(report, data, tmp_path):
 
 def test_the_second_run_measures_only_what_changed(report, data, tmp_path):
     _, folder, first = report
-    assert (first.kept, len(first.ahead)) == (0, 6)
+    assert (first.cached, len(first.ahead)) == (0, 6)
     before = (folder / "index.html").read_bytes()
     reproduce(TINY, folder, data=data, progress=(second := Diary()))
-    assert (second.kept, second.started) == (6, [])
+    assert (second.cached, second.started) == (6, [])
     assert (folder / "index.html").read_bytes() == before
     write_picture(data / "Set5" / "head.png", seed=7)
     reproduce(TINY, tmp_path / "other", data=data, cache=folder / "cache", progress=(third := Diary()))
     assert third.finished == third.ahead == [f"bicubic-x2 Set5/head {preset}" for preset in PRESETS]
-    assert third.kept == 3
+    assert third.cached == 3
 
 
 def test_interrupted_in_the_middle(data, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_picture_that_fails_is_left_out_of_every_row(data, tmp_path):
     done = reproduce(TINY, tmp_path / "report", data=data)
     assert set(done.failed) == {f"bicubic-x2 Set5/{name} {preset}" for name in ("tiny", "torn") for preset in PRESETS}
     assert "too small" in done.failed["bicubic-x2 Set5/tiny paper"]
-    text = (tmp_path / "report" / "figures.csv").read_text("utf-8")
+    text = (tmp_path / "report" / "metrics.csv").read_text("utf-8")
     for preset in PRESETS:
         assert f",bicubic-x2,Set5,all,{preset},pictures,,2.0\n" in text
     assert "tiny" not in text
@@ -174,7 +174,7 @@ def test_rows_compare_the_same_pictures(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Solve, "run", failing)
     reproduce(TINY, tmp_path / "report", data=data)
-    text = (tmp_path / "report" / "figures.csv").read_text("utf-8")
+    text = (tmp_path / "report" / "metrics.csv").read_text("utf-8")
     assert re.findall(r"Set5,all,(\w+),pictures,,(\S+)", text) == [(preset, "1.0") for preset in PRESETS]
     assert ",bird," not in text
 
@@ -195,7 +195,7 @@ def test_json_is_standard_and_names_no_folder(data, tmp_path):
     reproduce(config, tmp_path / "report", data=data)
     text = (tmp_path / "report" / "report.json").read_text("utf-8")
     found = json.loads(text, parse_constant=lambda name: pytest.fail(name))
-    assert None in [row["value"] for row in found["figures"] if row["figure"] == "lr_psnr"]
+    assert None in [row["value"] for row in found["metrics"] if row["metric"] == "lr_psnr"]
     assert found["config_hash"] == config.hash
     assert found["config"] == json.loads(json.dumps({**asdict(config), "models": ["irn-x2=mine.safetensors"]}))
     for name in ("report.json", "report.toml", "index.html"):

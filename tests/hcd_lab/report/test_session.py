@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_written_ends_the_run(session, tmp_path):
 def test_evaluations_are_handed_on(session):
     diary = Diary()
     found = session(progress=diary)
-    job = found.solve(found.subjects[0], MODEL, "balanced", steps_lr=2)
+    job = found.solve(found.images[0], MODEL, "balanced", steps_lr=2)
     assert isinstance(job, Solve)
     assert found.outcome(job)["grad_evals"] == diary.evaluations == 2
 
@@ -109,12 +109,12 @@ def test_a_part_that_is_too_small_says_nothing_of_the_whole(session, data):
     write_picture(data / "Set5" / "bird.png", width=80, height=80)
     model = hcd.load("bicubic-x4")
     found = session()
-    whole = found.subjects[0]
+    whole = found.images[0]
     with pytest.raises(Failed):
         found.outcome(found.solve(replace(whole, crop=16), model, "plain"))
     assert found.outcome(found.solve(whole, model, "plain"))["psnr_y"] > 0
     (title,) = found.failed
-    assert title == "bicubic-x4 Set5/bird middle 16 plain"
+    assert title == "bicubic-x4 Set5/bird center 16 plain"
     assert "too small" in found.failed[title]
 
 
@@ -122,8 +122,8 @@ def test_sets_and_their_pictures(session, data):
     write_picture(data / "Set14" / "a.png")
     found = session()
     assert found.datasets == ["Set5", "Set14"]
-    assert [subject.name for subject in found.of("Set5")] == ["bird", "head"]
-    assert found.of("BSD100") == []
+    assert [image.name for image in found.images_of("Set5")] == ["bird", "head"]
+    assert found.images_of("BSD100") == []
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 4]), (9, [0, 1, 2, 3, 4, 5, 6])])
@@ -132,5 +132,5 @@ def test_study_pictures_are_spread_over_the_first_set(session, data, count, chos
         write_picture(data / "Set14" / f"{index}.png", seed=index)
     config = replace(TINY, sets=("Set14", "Set5"), study=replace(TINY.study, pictures=count))
     study = session(config).study
-    assert [subject.label for subject in study] == [f"Set14/{index}" for index in chosen]
-    assert {subject.crop for subject in study} == {32}
+    assert [image.label for image in study] == [f"Set14/{index}" for index in chosen]
+    assert {image.crop for image in study} == {32}

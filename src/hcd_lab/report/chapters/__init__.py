@@ -1,14 +1,11 @@
-"""The chapters of a report, in its order."""
+"""The chapters of a report, in their order."""
 
 from hcd_lab.report.chapters.base import Chapter
 from hcd_lab.report.chapters.direction import Direction
 from hcd_lab.report.chapters.latency import Latency
-from hcd_lab.report.chapters.objectives import Objectives
 from hcd_lab.report.chapters.perturbation import Perturbation
 from hcd_lab.report.chapters.quantitative import Quantitative
-from hcd_lab.report.chapters.rules import Rules
 from hcd_lab.report.chapters.schemes import Schemes
-from hcd_lab.report.chapters.sensitivity import Sensitivity
 from hcd_lab.report.chapters.visual import Visual
 
 CHAPTERS: tuple[Chapter, ...] = (
@@ -18,9 +15,6 @@ CHAPTERS: tuple[Chapter, ...] = (
     Visual(),
     Perturbation(),
     Latency(),
-    Rules(),
-    Sensitivity(),
-    Objectives(),
 )
 
 __all__ = ["CHAPTERS", "Chapter"]

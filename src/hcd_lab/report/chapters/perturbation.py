@@ -1,77 +1,29 @@
-"""Where in the LR picture the perturbation lies: on contours and corners, as published, or elsewhere."""
+"""Where the perturbation of the LR image lies: on contours and corners, as published, or elsewhere."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
 
+from hcd.ops import center_crop
 from hcd.rescaler import Rescaler
-from hcd_lab.report.blocks import Block, Cell, Gallery, Pair, Paragraph, Picture, Table
+from hcd_lab.bench import BenchmarkImage
+from hcd_lab.report.blocks import Block, Cell, Gallery, InlineImage, Pair, Paragraph, Table, png_block
 from hcd_lab.report.chapters.base import Chapter
 from hcd_lab.report.contours import enrichment, largest, rank_correlation, share_on, structure
-from hcd_lab.report.datasets import BenchmarkImage
 from hcd_lab.report.jobs import Job, lr_of
-from hcd_lab.report.result_table import Number, Of, ResultTable
+from hcd_lab.report.results import Label, Number, ResultTable
 from hcd_lab.report.session import Failed, Session
-from hcd_lab.report.snippets import snippet
 
 _PRESETS = ("paper", "balanced")
-# Of the pixels: those that count as edges, and as corners.
+# Share of the pixels that count as edges, and as corners.
 _SHARE = 0.2
-# LR pixels of the part that is shown.
+# LR pixels a side of the crop that is shown.
 _SIDE = 96
-
-
-@final
-class Perturbation(Chapter):
-    slug = "perturbation"
-    title = "Where the perturbation lies"
-    counterpart = "figure 5, which says that it gathers on contours and corners"
-
-    def jobs(self, session: Session) -> Sequence[Job]:
-        return [
-            session.solve(subject, model, preset)
-            for model in session.models
-            for subject in session.subjects
-            for preset in ("plain", *_PRESETS)
-        ]
-
-    def blocks(self, session: Session, table: ResultTable) -> Sequence[Block]:
-        rows: list[Sequence[Cell]] = []
-        strong: set[int] = set()
-        for dataset in session.datasets:
-            for model in session.models:
-                strong.add(len(rows))
-                for preset in _PRESETS:
-                    found = [place for s in session.of(dataset) if (place := _placed(session, s, model, preset))]
-                    if not found:
-                        continue
-                    rows.append(_row(table, dataset, model, preset, found))
-        return [
-            Paragraph(
-                parts=[
-                    "The perturbation is the decoded LR file less the plain one, its energy the squared difference, a "
-                    "mean over channels. Edges are the 20 % of the LR pixels with the largest gradient of luma, "
-                    "corners the 20 % with the largest smaller eigenvalue of the structure tensor (central "
-                    "differences, Gaussian window of σ 1), both of the plain LR picture, so that the perturbation does "
-                    "not make its own edges; many pixels are both. A perturbation that does not care where it lies "
-                    "would have 20 % of its energy on each, and a factor of 1."
-                ]
-            ),
-            Table(
-                caption="Energy of the perturbation on edges and corners, means over pictures; intervals are 95 %",
-                head=_HEAD,
-                rows=rows,
-                strong=frozenset(strong),
-            ),
-            *_galleries(session, table),
-        ]
-
-
 _HEAD = (
     "set, model",
     "preset",
@@ -85,20 +37,65 @@ _HEAD = (
 )
 
 
+@final
+class Perturbation(Chapter):
+    slug = "perturbation"
+    title = "Where the perturbation lies"
+    counterpart = "figure 5, which says that it gathers on contours and corners"
+
+    def jobs(self, session: Session) -> Sequence[Job]:
+        return [
+            session.solve(image, model, preset)
+            for model in session.models
+            for image in session.images
+            for preset in ("plain", *_PRESETS)
+        ]
+
+    def blocks(self, session: Session, table: ResultTable) -> Sequence[Block]:
+        rows: list[Sequence[Cell]] = []
+        strong: set[int] = set()
+        for dataset in session.datasets:
+            for model in session.models:
+                strong.add(len(rows))
+                for preset in _PRESETS:
+                    images = session.images_of(dataset)
+                    found = [place for image in images if (place := _placed(session, image, model, preset))]
+                    if found:
+                        rows.append(_row(table, dataset, model, preset, found))
+        return [
+            Paragraph(
+                parts=[
+                    "The perturbation is the decoded LR file minus the plain one; its energy is the squared "
+                    "difference, a mean over channels. Edges are the 20 % of the LR pixels with the largest gradient "
+                    "of luma, corners the 20 % with the largest smaller eigenvalue of the structure tensor (central "
+                    "differences, Gaussian window of σ 1), both of the plain LR picture; many pixels are both. A "
+                    "uniform perturbation has 20 % of its energy on each, a factor of 1."
+                ]
+            ),
+            Table(
+                caption="Energy of the perturbation on edges and corners, means over pictures; intervals are 95 %",
+                head=_HEAD,
+                rows=rows,
+                strong=frozenset(strong),
+            ),
+            *_galleries(session, table),
+        ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A perturbation, and where it lies.
+    """A perturbation and where it lies.
 
     Attributes:
-        lr: the LR picture with it, ``[1, 3, h, w]``.
+        lr: collaborative LR image ``[1, 3, h, w]``.
         change: the perturbation, of that shape.
-        rms: of it, in gray levels.
-        edges, corners: shares of its energy on these; NaN for none at all.
-        on_edges, on_corners: these over shares of the area.
-        correlation: Spearman's, of its energy with the local gradient over pixels.
+        rms: of the perturbation, in gray levels.
+        edges, corners: shares of its energy on these; NaN without any energy.
+        on_edges, on_corners: these shares over those of the area.
+        correlation: Spearman's, of its energy with the gradient over pixels.
     """
 
-    subject: BenchmarkImage
+    image: BenchmarkImage
     lr: Tensor
     change: Tensor
     rms: float
@@ -109,14 +106,14 @@ class Placed:
     correlation: float
 
 
-def place(subject: BenchmarkImage, plain: Tensor, lr: Tensor) -> Placed:
-    """Where an LR picture differs from the plain one."""
+def place(image: BenchmarkImage, plain: Tensor, lr: Tensor) -> Placed:
+    """Measure where an LR image differs from the plain one."""
     change = lr - plain
     energy = change.double().square().mean(dim=1)[0]
     gradient, bend = structure(plain)
     edges, corners = largest(gradient, _SHARE), largest(bend, _SHARE)
     return Placed(
-        subject=subject,
+        image=image,
         lr=lr,
         change=change,
         rms=math.sqrt(float(energy.mean())) * 255,
@@ -128,74 +125,63 @@ def place(subject: BenchmarkImage, plain: Tensor, lr: Tensor) -> Placed:
     )
 
 
-def _placed(session: Session, subject: BenchmarkImage, model: Rescaler, preset: str) -> Placed | None:
-    """Of a picture that was solved; None where it was not."""
+def _placed(session: Session, image: BenchmarkImage, model: Rescaler, preset: str) -> Placed | None:
+    """Measure the perturbation of an image; None if a solve failed."""
     try:
-        plain, lr = (lr_of(session.outcome(session.solve(subject, model, name))) for name in ("plain", preset))
+        plain, lr = (lr_of(session.outcome(session.solve(image, model, name))) for name in ("plain", preset))
     except Failed:
         return None
-    return place(subject, plain, lr)
+    return place(image, plain, lr)
 
 
 def _row(table: ResultTable, dataset: str, model: Rescaler, preset: str, found: Sequence[Placed]) -> Sequence[Cell]:
-    of = Of(chapter=Perturbation.slug, model=model.name, dataset=dataset, variant=preset)
-    # A picture that stayed plain has no perturbation that could lie anywhere.
-    there = [place for place in found if place.rms]
-    for place in there:
-        here = of.with_(picture=place.subject.name)
+    label = Label(chapter=Perturbation.slug, model=model.name, dataset=dataset, variant=preset)
+    # An image that stayed plain has no perturbation to place.
+    changed = [place for place in found if place.rms]
+    for place in changed:
+        here = label.with_(picture=place.image.name)
         table.add(here, "edge_enrichment", place.on_edges)
         table.add(here, "corner_enrichment", place.on_corners)
 
-    def percent(figure: str, values: Sequence[float]) -> Number:
-        return table.add_mean(of, figure, [100 * value for value in values], "%").shown(".0f")
+    def percent(metric: str, values: Sequence[float]) -> Number:
+        return table.add_mean(label, metric, [100 * value for value in values], "%").shown(".0f")
 
-    def factor(figure: str, values: Sequence[float]) -> Pair:
-        mean, half = table.add_interval(of, figure, values)
+    def factor(metric: str, values: Sequence[float]) -> Pair:
+        mean, half = table.add_interval(label, metric, values)
         return Pair(first=mean.shown(), second=half.shown())
 
-    count = table.add(of.with_(picture="all"), "pictures", len(there)).shown(".0f")
-    rms = table.add_mean(of, "rms_change", [place.rms for place in there], "gray levels").shown()
-    edges = percent("edge_energy", [place.edges for place in there])
-    on_edges = factor("edge_enrichment", [place.on_edges for place in there])
-    corners = percent("corner_energy", [place.corners for place in there])
-    on_corners = factor("corner_enrichment", [place.on_corners for place in there])
-    known = [place.correlation for place in there if not math.isnan(place.correlation)]
-    correlation = table.add_mean(of, "gradient_rank_correlation", known).shown()
+    known = [place.correlation for place in changed if not math.isnan(place.correlation)]
     return (
-        f"{dataset}, {model.name}", preset, count, rms, edges, on_edges, corners, on_corners, correlation
-    )  # fmt: skip
+        f"{dataset}, {model.name}",
+        preset,
+        table.add(label.with_(picture="all"), "pictures", len(changed)).shown(".0f"),
+        table.add_mean(label, "rms_change", [place.rms for place in changed], "gray levels").shown(),
+        percent("edge_energy", [place.edges for place in changed]),
+        factor("edge_enrichment", [place.on_edges for place in changed]),
+        percent("corner_energy", [place.corners for place in changed]),
+        factor("corner_enrichment", [place.on_corners for place in changed]),
+        table.add_mean(label, "gradient_rank_correlation", known).shown(),
+    )
 
 
 def _galleries(session: Session, table: ResultTable) -> Iterator[Gallery]:
     for model in session.models:
-        pictures: list[Picture] = []
-        for part in session.study:
-            placed = _placed(session, replace(part, crop=None), model, "balanced")
+        images: list[InlineImage] = []
+        for image in session.examples:
+            placed = _placed(session, image, model, "balanced")
             if placed is not None:
-                pictures.extend(_pictures(placed, model, table))
-        if pictures:
-            yield Gallery(
-                title=f"{model.name}, balanced: LR picture and perturbation, middle part", pictures=pictures, rows=2
-            )
+                images.extend(_images(placed, model, table))
+        if images:
+            yield Gallery(title=f"{model.name}, balanced: center of LR picture and perturbation", images=images, rows=2)
 
 
-def _pictures(placed: Placed, model: Rescaler, table: ResultTable) -> Iterator[Picture]:
-    subject = placed.subject
-    lr, change = _middle(placed.lr), _middle(placed.change)
+def _images(placed: Placed, model: Rescaler, table: ResultTable) -> Iterator[InlineImage]:
+    image = placed.image
+    lr, change = center_crop(placed.lr, _SIDE), center_crop(placed.change, _SIDE)
     gain = 0.5 / max(float(change.abs().max()), 1 / 255)
-    of = Of(
-        chapter=Perturbation.slug,
-        model=model.name,
-        dataset=subject.dataset,
-        picture=subject.name,
-        variant="balanced",
+    label = Label(
+        chapter=Perturbation.slug, model=model.name, dataset=image.dataset, picture=image.name, variant="balanced"
     )
-    amplified = table.add(of, "shown_amplification", gain).shown(".0f")
-    yield snippet(lr, f"{subject.label}, middle of the collaborative LR picture", [subject.label])
-    alt = f"{subject.label}, perturbation around gray"
-    yield snippet(0.5 + gain * change, alt, ["perturbation × ", amplified])
-
-
-def _middle(picture: Tensor) -> Tensor:
-    top, left = (max(0, side - _SIDE) // 2 for side in picture.shape[-2:])
-    return picture[..., top : top + _SIDE, left : left + _SIDE]
+    amplified = table.add(label, "shown_amplification", gain).shown(".0f")
+    yield png_block(lr, f"{image.label}, center of the collaborative LR picture", [image.label])
+    yield png_block(0.5 + gain * change, f"{image.label}, perturbation around gray", ["perturbation × ", amplified])

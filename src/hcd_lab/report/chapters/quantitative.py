@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
 from hcd.rescaler import BicubicRescaler, Rescaler
+from hcd_lab.bench import BenchmarkImage
 from hcd_lab.report.blocks import Block, Cell, Pair, Paragraph, Table
 from hcd_lab.report.chapters.base import Chapter
-from hcd_lab.report.datasets import BenchmarkImage
 from hcd_lab.report.jobs import Job, Solve
 from hcd_lab.report.published import GAINS, HCD, PLAIN, network
-from hcd_lab.report.result_table import Number, Of, ResultTable
+from hcd_lab.report.results import MEAN, Label, Number, ResultTable
 from hcd_lab.report.session import Session
 from hcd_lab.report.store import Outcome
 
@@ -28,6 +28,8 @@ _HEAD = (
     "LR PSNR-Y (dB)",
     "LR bytes / plain",
 )
+_UNITS = {"psnr_y": "dB", "ssim_y": "", "psnr_rgb": "dB", "lr_psnr": "dB", "lr_bytes": "bytes", "grad_evals": ""}
+"""Metrics of each picture → unit."""
 
 
 @final
@@ -52,14 +54,15 @@ class Quantitative(Chapter):
             for model in _with_bicubic(session.models):
                 strong.add(len(rows))
                 rows.extend(_rows(session, table, dataset, model))
+                rows.extend(_published(table, dataset, model))
         return [
             Paragraph(
                 parts=[
-                    "Means over pictures, measured on the decoded 8-bit LR file; pictures are cut to a multiple of "
-                    "the scale, and a border of scale pixels is left out. One that could not be measured under every "
-                    "preset is left out of them all. Intervals are Student's, of the differences picture by picture. "
-                    "LR PSNR-Y compares the small picture with the rounded bicubic one: how much it looks like any "
-                    "thumbnail. Published figures are of networks with other weights, on the same sets."
+                    "Means over pictures, measured on the decoded 8-bit LR file. Pictures are cropped to a multiple of "
+                    "the scale, and a border of scale pixels is left out. A picture that fails under one preset is "
+                    "left out of all rows. Intervals are Student's, of the differences picture by picture. LR PSNR-Y "
+                    "compares the LR picture with the rounded bicubic one. Published metrics are of networks with "
+                    "other weights, on the same sets."
                 ]
             ),
             Table(caption="Quantitative comparison", head=_HEAD, rows=rows, strong=frozenset(strong)),
@@ -67,7 +70,7 @@ class Quantitative(Chapter):
 
 
 def _with_bicubic(models: Sequence[Rescaler]) -> list[Rescaler]:
-    """The models, those of each scale after plain bicubic interpolation both ways."""
+    """Return the models; those of each scale follow bicubic interpolation in both directions."""
     found: list[Rescaler] = []
     for scale in dict.fromkeys(model.scale for model in models):
         of_scale = [model for model in models if model.scale == scale]
@@ -87,111 +90,98 @@ def _presets(session: Session, model: Rescaler, dataset: str) -> list[str]:
 
 
 def _jobs(session: Session, dataset: str, model: Rescaler, preset: str) -> list[Solve]:
-    return [session.solve(subject, model, preset) for subject in session.of(dataset)]
+    return [session.solve(image, model, preset) for image in session.images_of(dataset)]
 
 
 def _measured(session: Session, dataset: str, model: Rescaler) -> tuple[list[BenchmarkImage], dict[str, list[Outcome]]]:
-    """The pictures that could be measured under every preset, and what was found: rows compare the same pictures."""
-    subjects: list[BenchmarkImage] = []
+    """Return the images that were measured under every preset, and the outcomes of each preset."""
+    images: list[BenchmarkImage] = []
     found: dict[str, list[Outcome]] = {preset: [] for preset in _presets(session, model, dataset)}
-    for subject in session.of(dataset):
-        outcomes = session.outcomes([session.solve(subject, model, preset) for preset in found])
+    for image in session.images_of(dataset):
+        outcomes = session.outcomes([session.solve(image, model, preset) for preset in found])
         if outcomes is None:
             continue
-        subjects.append(subject)
+        images.append(image)
         for kept, outcome in zip(found.values(), outcomes, strict=True):
-            # Without the LR files, which of a whole set are large.
-            kept.append({figure: outcome[figure] for figure, _ in _FIGURES})
-    return subjects, found if subjects else {}
+            # Without the LR files, which are large for a whole set.
+            kept.append({metric: outcome[metric] for metric in _UNITS})
+    return images, found if images else {}
 
 
 def _rows(session: Session, table: ResultTable, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
-    subjects, found = _measured(session, dataset, model)
+    images, found = _measured(session, dataset, model)
     for preset, outcomes in found.items():
-        of = Of(chapter=Quantitative.slug, model=model.name, dataset=dataset, variant=preset)
-        for subject, outcome in zip(subjects, outcomes, strict=True):
-            here = of.with_(picture=subject.name)
-            for figure, unit in _FIGURES:
-                table.add(here, figure, outcome[figure], unit)
-
-        def mean(figure: str, unit: str, form: str, of: Of = of, outcomes: Sequence[Outcome] = outcomes) -> Number:
-            return table.add_mean(of, figure, [outcome[figure] for outcome in outcomes], unit).shown(form)
-
-        gains: list[Cell] = []
-        for other in ("plain", "paper"):
-            if preset in (other, "plain") or other not in found:
-                gains.append("")
-                continue
-            differences = [a["psnr_y"] - b["psnr_y"] for a, b in zip(outcomes, found[other], strict=True)]
-            value, half = table.add_interval(of, f"gain_over_{other}", differences, "dB")
-            gains.append(Pair(first=value.shown("+.2f"), second=half.shown()))
-        smallest: Cell = ""
-        share: Cell = ""
-        if preset != "plain" and "plain" in found:
-            pairs = list(zip(outcomes, found["plain"], strict=True))
-            smallest = table.add(
-                of.with_(picture="smallest"), "gain_over_plain", min(a["psnr_y"] - b["psnr_y"] for a, b in pairs), "dB"
-            ).shown("+.2f")
-            share = table.add_mean(of, "lr_bytes_of_plain", [a["lr_bytes"] / b["lr_bytes"] for a, b in pairs]).shown(
-                ".3f"
-            )
+        label = Label(chapter=Quantitative.slug, model=model.name, dataset=dataset, variant=preset)
+        for image, outcome in zip(images, outcomes, strict=True):
+            for metric, unit in _UNITS.items():
+                table.add(label.with_(picture=image.name), metric, outcome[metric], unit)
+        mean = {
+            metric: table.add_mean(label, metric, [outcome[metric] for outcome in outcomes], _UNITS[metric])
+            for metric in ("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr")
+        }
+        over_plain, over_paper, smallest, share = _compared(table, label, preset, found)
         yield (
             f"{dataset}, {model.name}",
             preset,
-            table.add(of.with_(picture="all"), "pictures", len(outcomes)).shown(".0f"),
-            mean("psnr_y", "dB", ".2f"),
-            *gains,
+            table.add(label.with_(picture="all"), "pictures", len(outcomes)).shown(".0f"),
+            mean["psnr_y"].shown(),
+            over_plain,
+            over_paper,
             smallest,
-            mean("ssim_y", "", ".4f"),
-            mean("psnr_rgb", "dB", ".2f"),
-            mean("lr_psnr", "dB", ".2f"),
+            mean["ssim_y"].shown(".4f"),
+            mean["psnr_rgb"].shown(),
+            mean["lr_psnr"].shown(),
             share,
         )
-    yield from _published(table, dataset, model)
 
 
-_FIGURES = (
-    ("psnr_y", "dB"),
-    ("ssim_y", ""),
-    ("psnr_rgb", "dB"),
-    ("lr_psnr", "dB"),
-    ("lr_bytes", "bytes"),
-    ("grad_evals", ""),
-)
+def _compared(
+    table: ResultTable, label: Label, preset: str, found: Mapping[str, Sequence[Outcome]]
+) -> tuple[Cell, Cell, Cell, Cell]:
+    """Return the gains over plain and over paper, the smallest gain, and the share of bytes."""
+    if preset == "plain" or "plain" not in found:
+        return "", "", "", ""
+    outcomes, plain = found[preset], found["plain"]
+
+    def gain(other: str) -> Cell:
+        differences = [a["psnr_y"] - b["psnr_y"] for a, b in zip(outcomes, found[other], strict=True)]
+        value, half = table.add_interval(label, f"gain_over_{other}", differences, "dB")
+        return Pair(first=value.shown("+.2f"), second=half.shown())
+
+    least = min(a["psnr_y"] - b["psnr_y"] for a, b in zip(outcomes, plain, strict=True))
+    shares = [a["lr_bytes"] / b["lr_bytes"] for a, b in zip(outcomes, plain, strict=True)]
+    return (
+        gain("plain"),
+        gain("paper") if preset != "paper" and "paper" in found else "",
+        table.add(label.with_(picture="smallest"), "gain_over_plain", least, "dB").shown("+.2f"),
+        table.add_mean(label, "lr_bytes_of_plain", shares).shown(".3f"),
+    )
 
 
 def _published(table: ResultTable, dataset: str, model: Rescaler) -> Iterator[Sequence[Cell]]:
     name = network(model.name)
+    label = Label(chapter=Quantitative.slug, model=name, picture=MEAN)
     plain = PLAIN.get((name, dataset))
     if plain is not None:
-        of = Of(
-            chapter=Quantitative.slug,
-            model=name,
-            dataset=dataset,
-            picture="mean",
-            variant=f"published, plain: {plain.source}",
-        )
-        values = (
-            table.add(of, "psnr_y", plain.psnr_y, "dB").shown(),
-            table.add(of, "ssim_y", plain.ssim_y).shown(".4f"),
-        )
-        yield (f"{dataset}, {name}", "published, plain", "", values[0], "", "", "", values[1], "", "", "")
+        of_set = label.with_(dataset=dataset, variant=f"published, plain: {plain.source}")
+        psnr_y = table.add(of_set, "psnr_y", plain.psnr_y, "dB").shown()
+        ssim_y = table.add(of_set, "ssim_y", plain.ssim_y).shown(".4f")
+        yield _row(f"{dataset}, {name}", "published, plain", psnr_y=psnr_y, ssim_y=ssim_y)
     if name in GAINS:
-        of = Of(chapter=Quantitative.slug, model=name, picture="mean", variant=f"published, paper: {HCD}")
         low, high = (
-            table.add(of.with_(dataset=f"{which} of all sets"), "gain_over_plain", value, "dB").shown("+.2f")
+            table.add(
+                label.with_(dataset=f"{which} of all sets", variant=f"published, paper: {HCD}"),
+                "gain_over_plain",
+                value,
+                "dB",
+            ).shown("+.2f")
             for which, value in zip(("smallest", "largest"), GAINS[name], strict=True)
         )
-        yield (
-            f"{name}, all its sets",
-            "published, paper",
-            "",
-            "",
-            Pair(first=low, second=high, between=" to "),
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-        )
+        gain = Pair(first=low, second=high, between=" to ")
+        yield _row(f"{name}, all its sets", "published, paper", gain=gain)
+
+
+def _row(
+    name: str, preset: str, *, psnr_y: Number | str = "", gain: Pair | str = "", ssim_y: Number | str = ""
+) -> Sequence[Cell]:
+    return (name, preset, "", psnr_y, gain, "", "", ssim_y, "", "", "")

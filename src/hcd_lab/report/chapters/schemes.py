@@ -1,4 +1,4 @@
-"""How many evaluations of which stage: a grid of both, for the published scheme and this package's own."""
+"""Iteration schemes: a grid of HR and LR evaluations, for the published scheme and for ``balanced``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, final
 
 from hcd.rescaler import Rescaler
-from hcd_lab.report.blocks import Block, Cell, Figure, Pair, Paragraph, Table
+from hcd_lab.report.blocks import ABSENT, Block, Cell, Figure, Pair, Paragraph, Table
 from hcd_lab.report.chapters.base import Chapter
-from hcd_lab.report.chapters.gains import ABSENT, Trial, all_jobs, trial
-from hcd_lab.report.chapters.panels import legend_below
+from hcd_lab.report.chapters.trials import Trial, trial, trial_jobs
 from hcd_lab.report.config import ReportConfig
 from hcd_lab.report.jobs import Job
-from hcd_lab.report.plots import draw, line
-from hcd_lab.report.result_table import Entry, Number, ResultTable
+from hcd_lab.report.plots import draw, legend_below, line
+from hcd_lab.report.results import Number, ResultRow, ResultTable
 from hcd_lab.report.session import Session
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("paper", "balanced")
 
-_Cells = Mapping[tuple[int, int], tuple[Entry, Entry]]
+_Cells = Mapping[tuple[int, int], tuple[ResultRow, ResultRow]]
 """HR and LR evaluations → gain and seconds."""
 
 
@@ -33,7 +32,7 @@ class Schemes(Chapter):
 
     def jobs(self, session: Session) -> Sequence[Job]:
         trials = [scheme_trial(scheme, *steps) for scheme in _SCHEMES for steps in _grid(session.config)]
-        return all_jobs(session, trials)
+        return trial_jobs(session, trials)
 
     def blocks(self, session: Session, table: ResultTable) -> Sequence[Block]:
         found = {
@@ -45,14 +44,13 @@ class Schemes(Chapter):
         return [
             Paragraph(
                 parts=[
-                    "Every number of evaluations of the HR stage with every number of the LR stage, in the published "
-                    "scheme (paper) and with the rule and the bounds of balanced. Gains are of PSNR-Y over the plain "
-                    "network, measured on the 8-bit LR file, and seconds are those of downscaling; both are means over "
-                    f"the {len(session.study)} study pictures. Without evaluations of either stage, the LR picture "
-                    "is the plain one. An evaluation of the HR stage goes through the network twice, one of the LR "
-                    "stage once. The published ball and step are Euclidean lengths over the whole tensor: on small "
-                    "parts as these they move each pixel further than on the whole pictures of the main table, and "
-                    "the last iterate, which the published scheme keeps, can be worse than the plain LR picture."
+                    "Every number of HR evaluations with every number of LR evaluations, under the published scheme "
+                    "(paper) and under the rule and bounds of balanced. Gains are of PSNR-Y over the plain LR picture, "
+                    "measured on the 8-bit file; seconds are those of downscaling; both are means over the "
+                    f"{len(session.study)} study pictures. An HR evaluation runs the network twice, an LR evaluation "
+                    "once. The published ball and step are Euclidean lengths over the whole tensor: on small crops "
+                    "they move each pixel further than on the whole pictures of the main table, and the last iterate, "
+                    "which the published scheme keeps, can be worse than plain."
                 ]
             ),
             *(_table(counts, model, scheme, cells) for (model, scheme), cells in found.items()),
@@ -62,7 +60,7 @@ class Schemes(Chapter):
 
 
 def scheme_trial(scheme: str, steps_hr: int, steps_lr: int) -> Trial:
-    """A preset with so many evaluations of each stage."""
+    """Return the trial of a preset with these evaluations; without any, it is ``plain``."""
     if steps_hr == steps_lr == 0:
         return trial("plain", f"{scheme} steps_hr=0 steps_lr=0")
     return trial(scheme, steps_hr=steps_hr, steps_lr=steps_lr)
@@ -74,11 +72,11 @@ def _grid(config: ReportConfig) -> list[tuple[int, int]]:
 
 
 def _measured(session: Session, table: ResultTable, model: Rescaler, scheme: str) -> _Cells:
-    cells: dict[tuple[int, int], tuple[Entry, Entry]] = {}
+    cells: dict[tuple[int, int], tuple[ResultRow, ResultRow]] = {}
     for steps in _grid(session.config):
         found = scheme_trial(scheme, *steps).findings(session, table, Schemes.slug, model)
         if found is not None:
-            cells[steps] = found.gain(), found.seconds()
+            cells[steps] = found.mean_gain(), found.mean_seconds()
     return cells
 
 
@@ -106,7 +104,7 @@ def _largest_gains(found: Mapping[tuple[str, str], _Cells]) -> list[str | Number
             parts.append("; ")
         parts += [f"{model}, {scheme}: ", gain.shown("+.2f")]
         parts += [f" dB with {steps_hr} HR and {steps_lr} LR evaluations, in ", seconds.shown(), " s"]
-    return [*parts, "."] if len(parts) > 1 else ["Nothing of the grid could be measured."]
+    return [*parts, "."] if len(parts) > 1 else ["No cell of the grid could be measured."]
 
 
 def _figure(counts: Sequence[int], found: Mapping[tuple[str, str], _Cells]) -> Figure:
@@ -118,7 +116,7 @@ def _figure(counts: Sequence[int], found: Mapping[tuple[str, str], _Cells]) -> F
                 line(axes, [lr for lr, _ in reached], [gain for _, gain in reached], index, f"{steps_hr}")
             axes.set(title=f"{model}, {scheme}", xlabel="LR evaluations", ylabel="gain over plain (PSNR-Y, dB)")
             axes.set_xticks(counts)
-            # The schemes of one model are compared by eye.
+            # Both schemes of a model share the scale, so that they can be compared by eye.
             gains = [gain.value for other in _SCHEMES for gain, _ in found[model, other].values()]
             if gains:
                 margin = 0.06 * (max(gains) - min(gains)) or 0.1

@@ -1,4 +1,4 @@
-"""Crops of pictures restored from each kind of LR picture, with what is still wrong in them."""
+"""The visual comparison: crops restored under each preset, with error maps."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.nn import functional as F
 from hcd.evaluate.comparison import ERROR_GAIN
 from hcd.ops import rgb_to_y
 from hcd.rescaler import Rescaler
-from hcd_lab.report.blocks import Block, Gallery, Paragraph, Picture
+from hcd_lab.bench import BenchmarkImage
+from hcd_lab.report.blocks import Block, Gallery, InlineImage, Paragraph, png_block
 from hcd_lab.report.chapters.base import Chapter
-from hcd_lab.report.datasets import BenchmarkImage
-from hcd_lab.report.jobs import Job, lr_of, original, restore
-from hcd_lab.report.result_table import Of, ResultTable
+from hcd_lab.report.chapters.trials import psnr_gain
+from hcd_lab.report.jobs import Job, lr_of, restore
+from hcd_lab.report.results import Label, ResultTable
 from hcd_lab.report.session import Failed, Session
-from hcd_lab.report.snippets import snippet
 from hcd_lab.report.store import Outcome
 
 _PRESETS = ("plain", "paper", "balanced")
-# HR pixels: enough for an eye or a word, and small enough that single pixels are seen.
+# HR pixels a side: large enough for an eye or a word, small enough to see single pixels.
 _SIDE = 96
 
 
@@ -36,9 +36,9 @@ class Visual(Chapter):
         if not session.config.gallery:
             return []
         return [
-            session.solve(subject, model, preset)
+            session.solve(image, model, preset)
             for model in session.models
-            for subject in session.subjects
+            for image in session.images
             for preset in _PRESETS
         ]
 
@@ -50,47 +50,40 @@ class Visual(Chapter):
                 parts=[
                     "For each model the pictures on which balanced gains most over plain, and in each the square in "
                     "which the squared error of luma falls most from plain to balanced. Both are chosen to show the "
-                    "difference, so they show more of it than a picture or a part taken at random. PSNR-Y is of the "
-                    f"whole picture. Error maps show the absolute error of luma times {ERROR_GAIN}, the same for all; "
-                    "black is no error."
+                    "difference, so they overstate it. PSNR-Y is of the whole picture. Error maps show the absolute "
+                    f"error of luma times {ERROR_GAIN}; black is no error."
                 ]
             )
         ]
         for model in session.models:
-            for subject, outcomes in most_gained(session, model):
-                blocks.append(_gallery(model, subject, outcomes, table))
+            for image, outcomes in most_gained(session, model):
+                blocks.append(_gallery(model, image, outcomes, table))
         return blocks
 
 
 def most_gained(session: Session, model: Rescaler) -> list[tuple[BenchmarkImage, dict[str, Outcome]]]:
-    """The pictures of the gallery with what each preset found, the largest gain of ``balanced`` over ``plain`` first.
+    """Return the images of the gallery with their outcomes, the largest gain of ``balanced`` over ``plain`` first.
 
-    Pictures that one of the presets failed on are left out; of equal gains, the first label comes first.
+    Images that failed under a preset are left out; equal gains are ordered by label.
     """
     found = []
-    for subject in session.subjects:
+    for image in session.images:
         try:
-            outcomes = {preset: session.outcome(session.solve(subject, model, preset)) for preset in _PRESETS}
+            outcomes = {preset: session.outcome(session.solve(image, model, preset)) for preset in _PRESETS}
         except Failed:
             continue
-        found.append((subject, outcomes))
-    found.sort(key=lambda pair: (-_gain(pair[1]), pair[0].label))
-    return found[: session.config.gallery]
-
-
-def _gain(outcomes: dict[str, Outcome]) -> float:
-    after, before = outcomes["balanced"]["psnr_y"], outcomes["plain"]["psnr_y"]
-    gain: float = after - before
-    # Two perfect pictures.
-    return 0.0 if math.isnan(gain) else gain
+        gain = psnr_gain(outcomes["balanced"], outcomes["plain"])
+        found.append((0.0 if math.isnan(gain) else gain, image, outcomes))
+    found.sort(key=lambda entry: (-entry[0], entry[1].label))
+    return [(image, outcomes) for _, image, outcomes in found[: session.config.gallery]]
 
 
 def best_window(before: Tensor, after: Tensor, side: int, step: int) -> tuple[int, int, int]:
-    """Top, left and side of the square in which a sum falls most; the first of equal ones.
+    """Return top, left and side of the square in which a sum falls most; of equal ones, the first.
 
     Args:
-        before, after: what is summed, ``[H, W]``; a border of ``step`` pixels is left out, as figures leave it out.
-        side: of the square; smaller in small pictures.
+        before, after: summands ``[H, W]``; a border of ``step`` pixels is left out, as metrics leave it out.
+        side: of the square; smaller in small images.
         step: top, left and side are multiples of it.
     """
     fall = (before - after).double()[step:-step, step:-step]
@@ -100,27 +93,27 @@ def best_window(before: Tensor, after: Tensor, side: int, step: int) -> tuple[in
     return (row + 1) * step, (column + 1) * step, side
 
 
-def _gallery(model: Rescaler, subject: BenchmarkImage, outcomes: dict[str, Outcome], table: ResultTable) -> Gallery:
-    hr = original(subject, model.scale)
+def _gallery(model: Rescaler, image: BenchmarkImage, outcomes: dict[str, Outcome], table: ResultTable) -> Gallery:
+    hr = image.original(model.scale)
     luma = rgb_to_y(hr)
     restored = {preset: restore(model, lr_of(outcome), hr) for preset, outcome in outcomes.items()}
     errors = {preset: (rgb_to_y(picture) - luma).abs() for preset, picture in restored.items()}
     squares = {preset: error.square()[0, 0] for preset, error in errors.items()}
     top, left, side = best_window(squares["plain"], squares["balanced"], _SIDE, model.scale)
 
-    def part(picture: Tensor, scale: int = 1) -> Tensor:
+    def crop(picture: Tensor, scale: int = 1) -> Tensor:
         return picture[..., top // scale : (top + side) // scale, left // scale : (left + side) // scale]
 
-    def pictures() -> Iterator[Picture]:
-        yield snippet(part(hr), f"{subject.label}, part of the original", ["original"])
-        lr = part(lr_of(outcomes["balanced"]), model.scale)
-        yield snippet(lr, f"{subject.label}, the same part of the collaborative LR picture", ["LR, balanced"])
-        of = Of(chapter=Visual.slug, model=model.name, dataset=subject.dataset, picture=subject.name)
+    def images() -> Iterator[InlineImage]:
+        yield png_block(crop(hr), f"{image.label}, crop of the original", ["original"])
+        lr = crop(lr_of(outcomes["balanced"]), model.scale)
+        yield png_block(lr, f"{image.label}, the same crop of the collaborative LR picture", ["LR, balanced"])
+        label = Label(chapter=Visual.slug, model=model.name, dataset=image.dataset, picture=image.name)
         for preset in _PRESETS:
-            figure = table.add(of.with_(variant=preset), "psnr_y", outcomes[preset]["psnr_y"], "dB").shown()
-            alt = f"{subject.label}, the same part restored, {preset}"
-            yield snippet(part(restored[preset]), alt, [f"{preset}, ", figure, " dB"])
-            error = (part(errors[preset]) * ERROR_GAIN).expand(-1, 3, -1, -1)
-            yield snippet(error, f"{alt}, error", [f"error of {preset}"], gray=True)
+            psnr_y = table.add(label.with_(variant=preset), "psnr_y", outcomes[preset]["psnr_y"], "dB").shown()
+            alt = f"{image.label}, the same crop restored, {preset}"
+            yield png_block(crop(restored[preset]), alt, [f"{preset}, ", psnr_y, " dB"])
+            error = (crop(errors[preset]) * ERROR_GAIN).expand(-1, 3, -1, -1)
+            yield png_block(error, f"{alt}, error", [f"error of {preset}"], gray=True)
 
-    return Gallery(title=f"{model.name}, {subject.label}", pictures=tuple(pictures()), rows=2)
+    return Gallery(title=f"{model.name}, {image.label}", images=tuple(images()), rows=2)

@@ -1,16 +1,16 @@
-"""Time and memory: what stands in the tables, from outcomes that are known."""
+"""Time: what the tables show of known outcomes."""
 
 from __future__ import annotations
 
 import pytest
 
 from hcd.rescaler import BicubicRescaler
+from hcd_lab.bench import BenchmarkImage
 from hcd_lab.report.blocks import Paragraph, Table
 from hcd_lab.report.chapters.latency import Latency
 from hcd_lab.report.config import ReportConfig, Study
-from hcd_lab.report.costs import Footprint, Receiver
-from hcd_lab.report.datasets import BenchmarkImage
-from hcd_lab.report.result_table import ResultTable
+from hcd_lab.report.jobs import ReceiverTiming
+from hcd_lab.report.results import ResultTable
 from hcd_lab.report.session import Session
 from hcd_lab.report.store import Store
 from tests.conftest import make_smooth_picture
@@ -26,19 +26,17 @@ def session(tmp_path):
     made = Session(
         config=ReportConfig(models=("bicubic-x2",), study=Study(pictures=2, crop=32)),
         models=[BicubicRescaler(2).freeze()],
-        subjects=[BenchmarkImage(dataset="Set5", name=name, digest=name, read=read_picture) for name in "ab"],
+        images=[BenchmarkImage(dataset="Set5", name=name, digest=name, read=read_picture) for name in "ab"],
         store=Store(tmp_path),
     )
     for job in Latency().jobs(made):
-        if isinstance(job, Receiver):
+        if isinstance(job, ReceiverTiming):
             outcome = {
                 "plain_seconds": [1.0, 2.0, 4.0],
                 "collaborative_seconds": [1.0, 2.2, 6.0],
                 "plain_cpu_seconds": [1.0, 1.0, 1.0],
                 "collaborative_cpu_seconds": [1.0, 1.01, 1.0],
             }
-        elif isinstance(job, Footprint):
-            outcome = {"loaded_bytes": 300 * 2**20, "taken_bytes": len(job.work) * 2**20}
         else:
             seconds = {"plain": 0.5, "balanced": 2.0}.get(job.preset, 1.0)
             outcome = {"seconds": seconds, "megapixels": 0.25, "grad_evals": 8}
@@ -46,11 +44,11 @@ def session(tmp_path):
     return made
 
 
-def value(table, figure, variant, picture):
+def value(table, metric, variant, picture):
     (entry,) = [
         entry
         for entry in table.rows(of_machine=True)
-        if (entry.figure, entry.variant, entry.picture) == (figure, variant, picture)
+        if (entry.metric, entry.variant, entry.picture) == (metric, variant, picture)
     ]
     return entry.value
 
@@ -83,15 +81,9 @@ def test_the_ratio_is_the_median_over_pairs_and_the_page_says_where_it_lies(told
     assert said[-1] == "; the median is outside 1.00 ± 0.03."
 
 
-def test_memory_of_each_work_beside_the_model(told):
+def test_what_depends_on_the_machine_is_not_among_the_metrics(told):
     _, table = told
-    assert value(table, "peak_memory_beside", "balanced", "a") == len("balanced")
-    assert value(table, "peak_memory", "model loaded", "mean") == 300
-
-
-def test_what_depends_on_the_machine_is_not_among_the_figures(told):
-    _, table = told
-    assert {entry.figure for entry in table.rows()} == {"pictures", "grad_evals", "pairs"}
+    assert {entry.metric for entry in table.rows()} == {"pictures", "grad_evals", "pairs"}
 
 
 def test_keys_are_the_same_again(session):

@@ -5,7 +5,7 @@ import pytest
 from hcd.errors import ImageError
 from hcd_lab.report.blocks import Figure, Pair, Table
 from hcd_lab.report.chapters.schemes import Schemes
-from hcd_lab.report.result_table import ResultTable
+from hcd_lab.report.results import ResultTable
 from hcd_lab.report.session import Session
 from tests.hcd_lab.report.chapters.conftest import only
 
@@ -42,7 +42,7 @@ def test_jobs_are_all_that_the_blocks_need(bench):
     spied = Session(
         config=bench.session.config,
         models=bench.session.models,
-        subjects=bench.session.subjects,
+        images=bench.session.images,
         store=Spy(),
     )
     Schemes().blocks(spied, ResultTable())
@@ -69,7 +69,7 @@ def test_a_cell_that_failed_is_a_dash(bench):
         config=session.config,
         models=session.models,
         # Known by their content, and so by their outcomes; measured again, they fail.
-        subjects=[replace(subject, read=unreadable) for subject in session.subjects],
+        images=[replace(image, read=unreadable) for image in session.images],
         store=Without(),
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hcd_lab.bench import BenchmarkImage
 from hcd_lab.report.blocks import Gallery
 from hcd_lab.report.chapters.visual import Visual, best_window, most_gained
 from hcd_lab.report.config import ReportConfig
-from hcd_lab.report.datasets import BenchmarkImage
-from hcd_lab.report.result_table import ResultTable
+from hcd_lab.report.results import ResultTable
 from hcd_lab.report.session import Session
 from hcd_lab.report.store import Store
 from tests.conftest import make_smooth_picture, make_tiny_irn
@@ -41,7 +41,7 @@ def session(tmp_path):
     return Session(
         config=ReportConfig(models=("tiny",), gallery=1),
         models=[make_tiny_irn(2)],
-        subjects=[picture("a", 48), picture("b", 64)],
+        images=[picture("a", 48), picture("b", 64)],
         store=Store(tmp_path),
     )
 
@@ -51,9 +51,9 @@ def outcome(psnr_y):
 
 
 def plant(session, gains):
-    for subject, gain in zip(session.subjects, gains, strict=True):
+    for image, gain in zip(session.images, gains, strict=True):
         for preset, value in (("plain", 30.0), ("paper", 30.0), ("balanced", 30.0 + gain)):
-            session.store.put(session.solve(subject, session.models[0], preset).key, outcome(value))
+            session.store.put(session.solve(image, session.models[0], preset).key, outcome(value))
 
 
 @pytest.mark.parametrize(("gains", "first"), [((0.5, 0.75), "b"), ((0.75, 0.5), "a"), ((0.5, 0.5), "a")])
@@ -68,12 +68,12 @@ def test_shows_original_lr_and_what_each_preset_restores(session):
     table = ResultTable()
     _, gallery = Visual().blocks(session, table)
     assert isinstance(gallery, Gallery)
-    assert len(gallery.pictures) == 8
+    assert len(gallery.images) == 8
     assert gallery.rows == 2
     assert [entry.variant for entry in table.rows()] == ["plain", "paper", "balanced"]
-    shown = [part.row for picture in gallery.pictures for part in picture.caption if not isinstance(part, str)]
+    shown = [part.row for picture in gallery.images for part in picture.caption if not isinstance(part, str)]
     assert shown == ["q1", "q2", "q3"]
-    assert all(picture.data.startswith(b"\x89PNG") for picture in gallery.pictures)
+    assert all(picture.data.startswith(b"\x89PNG") for picture in gallery.images)
 
 
 def test_needs_nothing_where_no_gallery_is_asked_for(session):

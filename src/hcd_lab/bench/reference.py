@@ -1,7 +1,7 @@
-"""The published scheme, transcribed plainly: what benchmarks compare with, so nothing in here may be made faster.
+"""The reference: a transcription of the published scheme, which benchmarks compare with. Do not make it faster.
 
-Autograd over the whole network, everything kept, gradients for the weights too, the inputs of every layer
-concatenated, float32, pictures plane by plane, no tiles: as the reference implementation computes an evaluation.
+It computes an evaluation as the official code does: autograd through the whole network with all activations saved,
+gradients for the weights too, concatenated inputs of every layer, float32, NCHW, no tiles.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class _Haar(nn.Module):
 
 
 @final
-class Transcription(nn.Module):
-    """Both passes of an IRN, and the gradients of both stages, on weights of its own.
+class Reference(nn.Module):
+    """Compute both passes of an IRN, and the gradients of both stages, on a copy of its weights.
 
     Args:
-        model: a rescaler made of an IRN; it stays as it is.
+        model: rescaler of an IRN.
 
     Raises:
         UsageError: another rescaler.
@@ -96,7 +96,7 @@ class Transcription(nn.Module):
     def __init__(self, model: Rescaler) -> None:
         super().__init__()
         if not isinstance(model, InvertibleRescaler):
-            raise UsageError(f"'{model.name}': only IRN is transcribed to compare with; use a model of that family")
+            raise UsageError(f"'{model.name}': the reference exists for IRN only; use a model of that family")
         self.scale = model.scale
         self._policy = LatentPolicy.parse(model.latent)
         layers: list[nn.Module] = []
@@ -111,28 +111,28 @@ class Transcription(nn.Module):
         self.to(next(model.parameters()).device)
 
     def downscale(self, hr: Tensor) -> Tensor:
-        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3, H/scale, W/scale]``."""
+        """Downscale ``[N, 3, H, W]``, sides multiples of the scale, to ``[N, 3, H/scale, W/scale]``."""
         for operation in self.operations:
             hr = operation(hr, False)
         return hr[:, :3]
 
     def upscale(self, lr: Tensor) -> Tensor:
-        """``[N, 3, h, w]`` → ``[N, 3, h·scale, w·scale]``."""
+        """Upscale ``[N, 3, h, w]`` to ``[N, 3, h·scale, w·scale]``."""
         y = torch.cat([lr, self._policy.latent(lr, 3 * self.scale**2 - 3)], 1)
         for operation in reversed(self.operations):
             y = operation(y, True)
         return y
 
     def lr_gradient(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """Of the mean squared error of the restored picture, summed over its channels, by the LR sample."""
+        """Return the gradient by the LR sample of the squared error of the restored picture, a mean over its pixels."""
         return self._evaluate(lr, hr, lambda sample: sample)[1]
 
     def hr_gradient(self, sample: Tensor, hr: Tensor) -> Tensor:
-        """Of the same by the HR sample, which is downscaled and rounded first."""
+        """Return the gradient of the same error by the HR sample, which is downscaled and rounded first."""
         return self._evaluate(sample, hr, self._rounded_lr)[1]
 
     def collaborate(self, hr: Tensor) -> Tensor:
-        """The LR picture of the whole published scheme, the preset ``paper``: 15 and 15 of these gradients.
+        """Return the LR image of the published scheme, the preset ``paper``: 15 HR and 15 LR gradients.
 
         Args:
             hr: ``[1, 3, H, W]`` in [0, 1], sides multiples of the scale.
@@ -163,7 +163,7 @@ class Transcription(nn.Module):
         return quantize(self.downscale(hr))
 
     def _evaluate(self, start: Tensor, hr: Tensor, to_lr: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The error and its gradient by the sample."""
+        """Return the error and its gradient by the sample."""
         self.zero_grad()
         sample = start.detach().clone().requires_grad_()
         error = (self.upscale(to_lr(sample)) - hr).square().sum() / hr[0, 0].numel()
@@ -172,7 +172,7 @@ class Transcription(nn.Module):
 
 
 class _Evaluated(torch.autograd.Function):
-    """A value whose gradient is known already, for solvers that ask autograd."""
+    """A value with a known gradient, for solvers that use autograd."""
 
     @staticmethod
     def forward(ctx: Any, sample: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

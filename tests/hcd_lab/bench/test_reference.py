@@ -1,4 +1,4 @@
-"""What benchmarks compare with computes the same as the model, in the plain way."""
+"""The reference computes the same as the model, and as the preset ``paper``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hcd.errors import UsageError
 from hcd.nets import IRN
 from hcd.ops import quantize
 from hcd.rescaler import BicubicRescaler, InvertibleRescaler, LatentPolicy
-from hcd_lab.bench.transcription import Transcription
+from hcd_lab.bench.reference import Reference
 from tests.conftest import make_tiny_irn
 
 
@@ -30,17 +30,17 @@ def hr():
 
 
 def test_both_passes_are_those_of_the_model(model, hr):
-    plain = Transcription(model)
-    torch.testing.assert_close(plain.downscale(hr), model.downscale(hr), rtol=1e-4, atol=1e-5)
+    reference = Reference(model)
+    torch.testing.assert_close(reference.downscale(hr), model.downscale(hr), rtol=1e-4, atol=1e-5)
     lr = quantize(model.downscale(hr))
-    torch.testing.assert_close(plain.upscale(lr), model.upscale(lr), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(reference.upscale(lr), model.upscale(lr), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_are_those_of_the_model(model, hr):
-    plain, lr = Transcription(model), torch.rand(1, 3, 6, 8)
+    reference, lr = Reference(model), torch.rand(1, 3, 6, 8)
     for gradient, start, to_lr in (
-        (plain.lr_gradient, lr, lambda sample: sample),
-        (plain.hr_gradient, hr, lambda sample: quantize(model.downscale(sample))),
+        (reference.lr_gradient, lr, lambda sample: sample),
+        (reference.hr_gradient, hr, lambda sample: quantize(model.downscale(sample))),
     ):
         sample = start.clone().requires_grad_()
         error = (model.upscale(to_lr(sample)) - hr).square().sum() / hr[0, 0].numel()
@@ -48,20 +48,20 @@ def test_gradients_are_those_of_the_model(model, hr):
         torch.testing.assert_close(gradient(start, hr), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_it_computes_gradients_of_weights_in_planes_and_leaves_the_model_alone(model, hr):
-    plain = Transcription(model)
-    plain.lr_gradient(torch.rand(1, 3, 6, 8), hr)
-    for name, weight in plain.named_parameters():
+def test_it_computes_gradients_of_weights_in_nchw_and_leaves_the_model_alone(model, hr):
+    reference = Reference(model)
+    reference.lr_gradient(torch.rand(1, 3, 6, 8), hr)
+    for name, weight in reference.named_parameters():
         assert weight.is_contiguous()
         assert weight.grad is not None, name
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
-def test_the_whole_scheme_is_that_of_the_preset(hr):
+def test_the_published_scheme_is_that_of_the_preset(hr):
     """But for values that rounding of floats moves across the middle between two gray levels."""
     model = make_tiny_irn(4)
     expected = hcd.collaborate(hr, model, "paper").lr
-    lr = Transcription(model).collaborate(hr)
+    lr = Reference(model).collaborate(hr)
     assert lr.shape == expected.shape
     levels = ((lr - expected) * 255).round().abs()
     assert levels.max() <= 1
@@ -70,19 +70,19 @@ def test_the_whole_scheme_is_that_of_the_preset(hr):
     assert ((lr - quantize(model.downscale(hr))) * 255).round().abs().mean() > 1
 
 
-def test_the_whole_scheme_spends_its_gradients(model, hr, monkeypatch):
-    plain, spent = Transcription(model), []
-    evaluate = plain._evaluate
+def test_the_published_scheme_spends_its_gradients(model, hr, monkeypatch):
+    reference, spent = Reference(model), []
+    evaluate = reference._evaluate
 
     def counted(start, *rest):
         spent.append(tuple(start.shape[-2:]))
         return evaluate(start, *rest)
 
-    monkeypatch.setattr(plain, "_evaluate", counted)
-    plain.collaborate(hr)
+    monkeypatch.setattr(reference, "_evaluate", counted)
+    reference.collaborate(hr)
     assert spent == [(24, 32)] * 15 + [(6, 8)] * 15
 
 
 def test_other_models_are_refused():
-    with pytest.raises(UsageError, match="'bicubic-x2': only IRN is transcribed"):
-        Transcription(BicubicRescaler(2))
+    with pytest.raises(UsageError, match="'bicubic-x2': the reference exists for IRN only"):
+        Reference(BicubicRescaler(2))
