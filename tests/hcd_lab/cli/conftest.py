@@ -1,3 +1,3 @@
 """The fixtures of the commands' tests."""
 
-from tests.cli.conftest import hcd  # noqa: F401 - a fixture
+from tests.cli.conftest import hcd, photo_file  # noqa: F401 - fixtures

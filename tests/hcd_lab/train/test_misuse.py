@@ -42,7 +42,7 @@ class TestRecipeOfAnotherFamily:
 
     @pytest.mark.parametrize("network", [{}, {"family": "grain"}, {"blocks": [1]}], ids=str)
     def test_unknown(self, network):
-        refused("network.family: .*irn or hcflow", network=network)
+        refused("network.family: .*irn or light or hcflow", network=network)
 
     @pytest.mark.parametrize("steps", [[], [1, 1], [0]], ids=str)
     def test_levels_that_do_not_match(self, steps):
