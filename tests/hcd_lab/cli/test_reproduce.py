@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import subprocess
+import sys
 
+import click
 import pytest
 
 from hcd_lab.cli import report_progress as progress_module
@@ -189,3 +192,16 @@ def test_what_fails_counts_as_done(reproduce, data, monkeypatch):
 )
 def test_minutes(seconds, text):
     assert progress_module._minutes(seconds) == text
+
+
+def test_help_loads_no_torch():
+    script = """
+import sys
+from hcd.cli.main import main
+main(sys.argv[1:], standalone_mode=False)
+sys.exit("torch" in sys.modules)
+"""
+    command = [sys.executable, "-c", script, "reproduce", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in click.unstyle(done.stdout)
