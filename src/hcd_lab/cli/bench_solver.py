@@ -65,7 +65,6 @@ def command(
     from hcd.cli.progress import solve_progress
     from hcd.errors import UsageError
     from hcd.files import write_atomically
-    from hcd.jsontext import json_text
     from hcd_lab.bench import (
         BASELINE,
         bench_solver,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from hcd.collab import get_settings
-from hcd.image import Picture
 from hcd.evaluate import measure
 from hcd.evaluate.measurement import Row
+from hcd.image import Picture
 from hcd_lab.bench import BenchmarkImage
 from hcd_lab.report.config import ReportConfig, Study
 from hcd_lab.report.results import ResultRow, ResultTable
