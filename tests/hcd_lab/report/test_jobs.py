@@ -53,7 +53,7 @@ def test_metrics_are_those_of_the_protocol(solved):
 def test_lr_file_restores_what_was_measured(solved, model):
     outcome, measured, hr = solved
     assert torch.equal(lr_of(outcome), measured.lr)
-    assert torch.equal(restore(model, lr_of(outcome), hr), measured.restored)
+    assert torch.equal(restore(model, lr_of(outcome), hr), measured.restored.rgb)
 
 
 def test_outcome_is_json(solved):
