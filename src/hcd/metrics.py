@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the rescaling papers report them: float64, on luma or RGB, border cut."""
+"""PSNR and SSIM as rescaling papers report them: in float64, on luma or RGB, without a border."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(a: Tensor, b: Tensor, *, channel: str = "y", border: int = 0) -> float:
-    """Peak signal-to-noise ratio ``10 log10(1 / mean((a − b)²))`` in dB; infinite where both are equal.
+    """Return the peak signal-to-noise ratio ``10 log10(1 / mean((a − b)²))`` in dB; infinite for equal pictures.
 
     Args:
-        a, b: ``[N, 3, H, W]``, RGB in [0, 1]; compared as they are (round them first to measure a file).
-        channel: ``y`` for studio-range luma of peak 255, ``rgb`` for all three channels pooled.
-        border: pixels cut from each side before comparing, customarily the scale.
+        a, b: ``[N, 3, H, W]``, RGB in [0, 1]; not rounded here (round them first to measure a file).
+        channel: ``y`` for studio-range luma with peak 255, ``rgb`` for all three channels pooled.
+        border: pixels cut from each side first, customarily the scale.
 
     Returns:
-        The mean over the N pictures of each one's PSNR.
+        The mean of the N pictures' PSNR.
 
     Raises:
-        ShapeError: shapes differ, or nothing is left inside the border.
+        ShapeError: the shapes differ, or the border leaves nothing.
         UsageError: unknown channel.
 
     >>> a = torch.zeros(1, 3, 16, 16)
@@ -41,7 +41,7 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "y", border: int = 0) -> float:
 
 
 def ssim(a: Tensor, b: Tensor, *, channel: str = "y", border: int = 0) -> float:
-    """Structural similarity, 11×11 Gaussian window of σ 1.5, valid region, biased variances; 1 where equal.
+    """Return the structural similarity: 11×11 Gaussian window of σ 1.5, valid region, biased variances; 1 if equal.
 
     Args, Returns, Raises: as :func:`psnr`; at least 11 pixels a side must be left inside the border.
 

@@ -1,9 +1,9 @@
-"""Work on a picture piece by piece: tiles with a halo, in both directions of a rescaling, with gradients.
+"""Apply a function to a picture tile by tile, in both directions of a rescaling, with gradients.
 
-Every tile has a *core*, the part it answers for, and a *window*, the core with a halo around it that gives the
-function the neighborhood it looks at. Cores tile the picture; windows end at its borders. Memory then follows the
-window, not the picture, and where the halo covers what the function looks at, results and gradients are those of
-the whole picture: nothing is blended and there are no seams.
+Every tile has a *core*, the part of the result that it gives, and a *window*, the core with a halo around it for the
+function's receptive field. Cores tile the picture; windows end at its borders. Memory follows the window, not the
+picture. If the halo covers the receptive field, results and gradients equal those of the whole picture: nothing is
+blended and there are no seams.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TileFunction = Callable[[Tensor, "Tile"], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One tile; every number counts LR pixels, ends are exclusive.
+    """One tile, in LR pixels; ends are exclusive.
 
     Attributes:
         top, bottom, left, right: the core.
@@ -39,28 +39,28 @@ class Tile:
     window_right: int
 
     def core(self, scale: int = 1) -> tuple[slice, slice]:
-        """Rows and columns of the core in a picture ``scale`` times the LR's size."""
+        """Return rows and columns of the core in a picture ``scale`` times the LR size."""
         return slice(self.top * scale, self.bottom * scale), slice(self.left * scale, self.right * scale)
 
     def window(self, scale: int = 1) -> tuple[slice, slice]:
-        """Rows and columns of the window, likewise."""
+        """Return rows and columns of the window in a picture ``scale`` times the LR size."""
         rows = slice(self.window_top * scale, self.window_bottom * scale)
         return rows, slice(self.window_left * scale, self.window_right * scale)
 
     def core_in_window(self, scale: int = 1) -> tuple[slice, slice]:
-        """Rows and columns of the core in the window's own piece, likewise."""
+        """Return rows and columns of the core inside the window, in a picture ``scale`` times the LR size."""
         top, left = self.top - self.window_top, self.left - self.window_left
         rows = slice(top * scale, (top + self.bottom - self.top) * scale)
         return rows, slice(left * scale, (left + self.right - self.left) * scale)
 
 
 def split(height: int, width: int, *, window: int | tuple[int, int], halo: int) -> list[Tile]:
-    """Tiles of nearly equal cores over an LR picture, row by row.
+    """Cut an LR picture into tiles with nearly equal cores, row by row.
 
     Args:
         height, width: of the LR picture.
-        window: largest side of a window, or height and width, above ``2 · halo``.
-        halo: pixels around a core that its window has besides, where the picture goes on.
+        window: largest side of a window, or height and width; above ``2 · halo``.
+        halo: pixels that a window adds around its core, inside the picture.
     """
     rows, columns = (window, window) if isinstance(window, int) else window
     tiles = []
@@ -82,18 +82,17 @@ def split(height: int, width: int, *, window: int | tuple[int, int], halo: int) 
 
 
 def cheapest_window(height: int, width: int, *, area: int, halo: int) -> tuple[int, int]:
-    """Height and width of the windows that cut an LR picture into the tiles with the fewest pixels in all.
+    """Return height and width of the windows for which the tiles have the fewest pixels in all.
 
-    What is computed twice lies around cores, so that few and nearly square ones are best, except that none lies
-    outside of the picture.
+    Halos are computed twice, so few and nearly square windows are best; but there are no halos outside the picture.
 
     Args:
         height, width: of the LR picture.
-        area: most pixels of a window.
-        halo: as of :func:`split`.
+        area: largest number of pixels of a window.
+        halo: as for :func:`split`.
 
     Raises:
-        UsageError: so small a window has no core.
+        UsageError: a window of this area has no core.
     """
     best: tuple[int, tuple[int, int]] | None = None
     for rows in range(1, height + 1):
@@ -114,10 +113,10 @@ def cheapest_window(height: int, width: int, *, area: int, halo: int) -> tuple[i
 def map_tiles(
     function: TileFunction, x: Tensor, tiles: Sequence[Tile], *, scale_in: int = 1, scale_out: int = 1
 ) -> Tensor:
-    """``function`` of a picture, tile by tile; for a gradient, each tile is computed once more.
+    """Apply a function to a picture tile by tile; a gradient computes each tile once more.
 
     Args:
-        function: piece of ``x`` in a window, and its tile → piece of the result in that window.
+        function: maps the part of ``x`` in a window, and the tile, to the result in that window.
         x: ``[N, C, h · scale_in, w · scale_in]`` for tiles of an ``h`` × ``w`` picture.
         tiles: from :func:`split`.
 
@@ -129,10 +128,10 @@ def map_tiles(
 
 
 def sum_tiles(function: TileFunction, x: Tensor, tiles: Sequence[Tile]) -> Tensor:
-    """The sum over all tiles of a scalar ``function`` of their windows; its gradient comes in the same pass.
+    """Sum a scalar function over all windows; its gradient is computed in the same pass.
 
     Args:
-        function: piece of ``x`` in a window, and its tile → scalar tensor.
+        function: maps the part of ``x`` in a window, and the tile, to a scalar tensor.
         x: ``[N, C, h, w]``.
         tiles: from :func:`split`.
     """
@@ -141,18 +140,18 @@ def sum_tiles(function: TileFunction, x: Tensor, tiles: Sequence[Tile]) -> Tenso
 
 
 def _parts(length: int, window: int, halo: int) -> list[tuple[int, int]]:
-    """Where the cores along one side begin and end."""
+    """Return begin and end of the cores along one side."""
     count = 1 if length <= window else -(-length // (window - 2 * halo))
     return [(i * length // count, (i + 1) * length // count) for i in range(count)]
 
 
 def _longest_window(length: int, parts: int, halo: int) -> int:
-    """Of so many nearly equal cores along a side."""
+    """Return the longest window if a side is cut into this number of nearly equal cores."""
     return length if parts == 1 else min(length, -(-length // parts) + 2 * halo)
 
 
 def _fewest_parts(length: int, window: int, halo: int) -> int | None:
-    """How many cores along a side leave windows of at most this length."""
+    """Return the fewest cores along a side whose windows have at most this length; None if it leaves no core."""
     if length <= window:
         return 1
     return None if window <= 2 * halo else -(-length // (window - 2 * halo))

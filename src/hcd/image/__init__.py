@@ -1,4 +1,4 @@
-"""Files ↔ tensors: reading, orientation, alpha, writing, codecs, and the LR file with its metadata."""
+"""Convert between files and tensors: reading, writing, codecs, and the LR file with its metadata."""
 
 from hcd.image.codec import CODECS, DEFAULT_QUALITY, Codec
 from hcd.image.encode import LOSSLESS_SUFFIXES, check_depth, check_quality, encode, kind_of, losses_of_format

@@ -1,4 +1,4 @@
-"""Lossy codecs for LR files: what is written, what the receiver decodes from it, and how many bytes it takes."""
+"""Lossy codecs for LR files: encode, decode as the receiver does, and count bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hcd.image.lrfile import LRInfo, metadata_text
 from hcd.image.picture import Picture
 from hcd.image.read import decode_file
 
-# The first subsampling of each is its default.
+# Chroma subsamplings of each format; the first is its default.
 _SUBSAMPLINGS = {"jpeg": ("4:4:4", "4:2:2", "4:2:0"), "webp": ("4:2:0",), "avif": ("4:4:4", "4:2:2", "4:2:0")}
 CODECS = tuple(_SUBSAMPLINGS)
 DEFAULT_QUALITY = 90
@@ -25,15 +25,15 @@ DEFAULT_QUALITY = 90
 @final
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A lossy way to write LR files; two equal ones write the same bytes.
+    """A lossy codec with its settings; equal codecs write equal bytes.
 
     Attributes:
         format: ``jpeg``, ``webp`` or ``avif``.
-        quality: 1 to 100, as the format's own encoder counts.
+        quality: 1 to 100, on the scale of the format's encoder.
         subsampling: of the color channels; None for the format's default (4:4:4, WebP 4:2:0, which has no other).
 
     Raises:
-        UsageError: unknown format, or a quality or subsampling that it does not have.
+        UsageError: unknown format, quality or subsampling.
 
     >>> Codec(format="jpeg", quality=80).suffix
     '.jpg'
@@ -56,31 +56,31 @@ class Codec:
 
     @property
     def suffix(self) -> str:
-        """Of the files, with its dot."""
+        """File suffix, with its dot."""
         return ".jpg" if self.format == "jpeg" else f".{self.format}"
 
     def encode(self, picture: Picture, info: LRInfo | None = None) -> bytes:
-        """The bytes of an LR file, with its metadata where they are given.
+        """Return the bytes of an LR file, with its metadata if given.
 
         Raises:
-            OutputError: the picture is too large for the format, or has transparency and the format has none.
+            OutputError: the picture is too large for the format, or has transparency, which the format lacks.
         """
         self.check(picture)
         comment = None if info is None else metadata_text(picture, info, description=True)
         return save(picture, self.format.upper(), comment=comment, **self._options())
 
     def check(self, picture: Picture, path: Path = Path("LR file")) -> None:
-        """Whether the format holds all of an LR picture; to be asked before the work of making one.
+        """Check that the format can hold a picture, before the work of making its LR picture.
 
         Raises:
-            OutputError: the picture has transparency and the format has none.
+            OutputError: the picture has transparency, which the format lacks.
         """
-        # Opaque everywhere, alpha says nothing.
+        # An opaque alpha channel carries no information.
         if self.format == "jpeg" and picture.alpha is not None and bool((picture.alpha < 1).any()):
             raise OutputError(f"{path}: the picture has transparency, which JPEG cannot hold; use .webp, .avif or .png")
 
     def decode(self, data: bytes, path: Path = Path("LR file")) -> Picture:
-        """The picture that a receiver reads from the bytes; ``path`` is for messages.
+        """Return the picture that a receiver reads from the bytes; ``path`` is for messages.
 
         Raises:
             ImageError: damaged.
@@ -88,15 +88,15 @@ class Codec:
         return decode_file(io.BytesIO(data), path).picture
 
     def roundtrip(self, rgb: Tensor, alpha: Tensor | None = None) -> tuple[Tensor, int]:
-        """What the receiver decodes from an LR picture, and the size of its file.
+        """Return the picture that a receiver decodes from the file of an LR picture, and the size of that file.
 
         Args:
-            rgb: float ``[1, 3, h, w]``, RGB, clamped to [0, 1] and rounded to 8 bits as every file's.
-            alpha: float ``[1, 1, h, w]`` where the file has one; WebP's colors depend on it.
+            rgb: float ``[1, 3, h, w]``, RGB; clamped to [0, 1] and rounded to 8 bits first.
+            alpha: float ``[1, 1, h, w]`` or None; WebP's colors depend on it.
 
         Returns:
-            The decoded picture, ``[1, 3, h, w]``, multiples of 1/255 on the device and of the dtype of ``rgb``, without
-            gradient; and the bytes of the file, without metadata. Deterministic.
+            The decoded picture, ``[1, 3, h, w]``, multiples of 1/255 with device and dtype of ``rgb``, no gradient;
+            and the bytes of the file without metadata. Deterministic.
 
         Raises:
             ShapeError: not one RGB picture.
@@ -108,10 +108,10 @@ class Codec:
         return self.decode(data).rgb.to(rgb), len(data)
 
     def steps(self) -> tuple[list[int], list[int]]:
-        """A JPEG's tables of quantization: 64 steps of luma's coefficients and 64 of the colors', row by row.
+        """Return a JPEG's quantization tables: 64 steps for luma coefficients and 64 for chroma, row by row.
 
         Raises:
-            UsageError: another format.
+            UsageError: the format is not JPEG.
         """
         if self.format != "jpeg":
             raise UsageError(f"codec '{self.format}': has no such tables; use jpeg")
@@ -126,5 +126,5 @@ class Codec:
             return {"quality": self.quality, "subsampling": self.subsampling, "optimize": True}
         if self.format == "webp":
             return {"quality": self.quality, "method": 4, "exact": True, "alpha_quality": 100, "use_sharp_yuv": True}
-        # One thread: the encoder's choices may depend on their number.
+        # The encoder's choices may depend on the number of threads.
         return {"quality": self.quality, "subsampling": self.subsampling, "speed": 6, "max_threads": 1}

@@ -1,4 +1,4 @@
-"""Decoded samples of any mode → RGB tensors, by the embedded profile where the mode is no RGB."""
+"""Convert decoded samples of any mode to RGB tensors, by the embedded profile if the mode is not RGB."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SPACES = {"CMYK": b"CMYK", "LAB": b"Lab "}
 
 
 def from_pillow(image: Image.Image, path: Path) -> Picture:
-    """Tensors of a decoded image, without what its metadata say but for the color profile.
+    """Return the tensors of a decoded image, with its color profile and no other metadata.
 
     Raises:
-        ImageError: integer samples of more than 16 bits, or floating point ones that are no numbers.
+        ImageError: integer samples of more than 16 bits, or NaN.
     """
     icc = image.info.get("icc_profile") or None
     if image.mode == "F" or image.mode in _SIXTEEN_BIT_MODES:
@@ -49,13 +49,13 @@ def from_pillow(image: Image.Image, path: Path) -> Picture:
 
 
 def from_float(samples: np.ndarray, *, alpha: bool, icc: bytes | None, path: Path) -> Picture:
-    """A picture of 16 bits of float samples ``[H, W, C]``, nominally in [0, 1].
+    """Return a 16-bit picture of float samples ``[H, W, C]``, nominally in [0, 1].
 
     Args:
-        alpha: whether the last channel is one.
+        alpha: whether the last channel is alpha.
 
     Raises:
-        ImageError: samples that are no numbers, or a number of channels that is no picture's.
+        ImageError: NaN, or an unsupported number of channels.
     """
     channels = samples.shape[-1] - alpha
     if channels not in (1, 3):
@@ -76,7 +76,7 @@ def from_float(samples: np.ndarray, *, alpha: bool, icc: bytes | None, path: Pat
 
 
 def checked_profile(icc: bytes | None, *, gray: bool, path: Path, warnings: list[str]) -> bytes | None:
-    """The profile if it may be carried: whole, not huge, and for the channels that there are."""
+    """Return the profile if it can be kept: intact, not huge, and for these channels."""
     if not icc:
         return None
     if len(icc) > MAX_ICC:
@@ -85,7 +85,7 @@ def checked_profile(icc: bytes | None, *, gray: bool, path: Path, warnings: list
     if len(icc) < 128 or icc[36:40] != b"acsp":
         warnings.append(f"{path}: its color profile is damaged and is left out; assign it anew")
         return None
-    # A profile of color on a gray file is common (every sRGB gray JPEG of a camera has one), and means its curve.
+    # Gray files often have a color profile, as every gray sRGB JPEG of a camera does; only its tone curve applies.
     if icc[16:20] not in (b"RGB ", b"GRAY") or (icc[16:20] == b"GRAY" and not gray):
         warnings.append(
             f"{path}: its color profile is for {icc[16:20].decode('latin-1').strip()}, not for its channels; left out"
@@ -95,7 +95,7 @@ def checked_profile(icc: bytes | None, *, gray: bool, path: Path, warnings: list
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None, path: Path, warnings: list[str]) -> Image.Image:
-    """CMYK, Lab and the like as sRGB: by the embedded profile, else by the plain formulas."""
+    """Convert CMYK, Lab and the like to sRGB, by the embedded profile, else by Pillow's formulas."""
     space = _SPACES.get(image.mode)
     if icc and space is not None:
         if len(icc) <= MAX_CONVERTED_ICC and icc[16:20] == space:

@@ -1,4 +1,4 @@
-"""Encoding pictures in memory, with a comment where the format holds one, and with all that is carried along."""
+"""Encode pictures in memory, with their metadata and an optional comment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {
 LOSSLESS_SUFFIXES = (".png", ".webp")
 _COMMENT_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".avif")
 NO_ALPHA = ("JPEG", "BMP")
-# AVIF's own limit is 65535; its decoders refuse more than this.
+# AVIF's limit is 65535, but its decoders refuse more than this.
 _LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 32768}
 _XMP_TAG = 700
 
@@ -40,9 +40,9 @@ def encode(
     depth: int = 8,
     quality: int | None = None,
 ) -> bytes:
-    """Return the bytes of a picture file: lossless, but for JPEG and AVIF, which are for results.
+    """Return the bytes of a picture file: lossless, except for JPEG, AVIF and WebP of a given quality.
 
-    Carries color profile, EXIF, XMP and resolution where the format holds them; alpha is left out of JPEG and BMP.
+    Color profile, EXIF, XMP and resolution are written if the format supports them; JPEG and BMP have no alpha.
 
     Args:
         suffix: ``.png``, ``.webp``, ``.tif``, ``.tiff``, ``.bmp``, ``.jpg``, ``.jpeg`` or ``.avif``.
@@ -52,7 +52,7 @@ def encode(
         quality: 1 to 100, of JPEG, AVIF and lossy WebP; None for 95, and lossless WebP.
 
     Raises:
-        UsageError: unknown suffix, or one that cannot hold the comment, the depth or the quality.
+        UsageError: unknown suffix, or a format without the comment, the depth or the quality.
         OutputError: the picture is too large for the format.
         MissingDependencyError: 16 bits without the extra ``vips``.
     """
@@ -63,7 +63,7 @@ def encode(
     lossy = 95 if quality is None else quality
     options: dict[str, dict[str, Any]] = {
         "PNG": {"optimize": True},
-        # "exact" keeps the colors under transparent pixels, which the network reads like any other.
+        # "exact" keeps the colors under transparent pixels, which the network reads as well.
         "WEBP": {"lossless": quality is None, "quality": quality or 100, "exact": True},
         "TIFF": {"compression": "tiff_deflate"},
         "JPEG": {"quality": lossy, "subsampling": 0},
@@ -74,7 +74,7 @@ def encode(
 
 
 def kind_of(suffix: str) -> str:
-    """Pillow's name of the format of a suffix.
+    """Return Pillow's name of a suffix's format.
 
     Raises:
         UsageError: unknown suffix.
@@ -83,11 +83,11 @@ def kind_of(suffix: str) -> str:
 
 
 def check_depth(depth: int, target: PurePath) -> None:
-    """Whether a file of that name can be written with so many bits per sample.
+    """Check that a suffix can be written with this number of bits per sample.
 
     Raises:
-        UsageError: not with this suffix.
-        MissingDependencyError: not without the extra ``vips``.
+        UsageError: the format does not support it.
+        MissingDependencyError: it needs the extra ``vips``.
     """
     if depth == 16:
         if target.suffix.lower() != ".png":
@@ -112,10 +112,10 @@ def check_quality(quality: int | None, target: PurePath) -> None:
 def save(
     picture: Picture, kind: str, *, comment: tuple[str, str] | None = None, depth: int = 8, **options: Any
 ) -> bytes:
-    """The bytes of a file of one kind, by Pillow's options, with what the picture carries.
+    """Return the bytes of a file with Pillow's options and the picture's metadata.
 
     Raises:
-        UsageError: a depth that the format does not hold.
+        UsageError: the format does not support the depth.
         OutputError: the picture is too large for the format.
     """
     if depth not in (8, 16) or (depth == 16 and kind != "PNG"):
@@ -142,7 +142,7 @@ def save(
 
 
 def _carried(picture: Picture, kind: str, comment: tuple[str, str] | None) -> dict[str, Any]:
-    """Pillow's options for profile, EXIF, XMP, resolution and comment."""
+    """Return Pillow's options for profile, EXIF, XMP, resolution and comment."""
     options: dict[str, Any] = {}
     if picture.dpi is not None and kind in ("PNG", "JPEG", "TIFF", "BMP"):
         options["dpi"] = picture.dpi
@@ -161,7 +161,7 @@ def _carried(picture: Picture, kind: str, comment: tuple[str, str] | None) -> di
         if len(merged):
             options["exif"] = merged
         if exif is not None:
-            # libtiff, which compresses, cannot write the directories of EXIF and GPS.
+            # libtiff, which compression needs, cannot write the directories of EXIF and GPS.
             options["compression"] = None
         return options
     if exif is not None:
@@ -180,14 +180,14 @@ def _carried(picture: Picture, kind: str, comment: tuple[str, str] | None) -> di
 
 
 def _profiles(picture: Picture, kind: str) -> tuple[bytes, ...]:
-    """The color spaces whose profiles make a valid file: that of the channels it is stored with."""
+    """Return the color spaces whose profiles are valid for the stored channels."""
     if not picture.gray or kind in ("WEBP", "AVIF"):
         return (b"RGB ",)
     return (b"GRAY",) if kind == "PNG" else (b"GRAY", b"RGB ")
 
 
 def losses_of_format(picture: Picture, name: PurePath) -> tuple[str, ...]:
-    """What a file of that name cannot hold of a picture, a line each; for the one who asked for the name."""
+    """List what a suffix's format cannot hold of a picture, one line each, as warnings to the user."""
     kind, lost = KINDS.get(name.suffix.lower()), []
     if picture.alpha is not None and kind in NO_ALPHA and bool((picture.alpha < 1).any()):
         lost.append(f"{name}: its transparency is left out, as {kind} holds none; use .png or .webp to keep it")

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and the claims that must be known before a decoder is let loose on it."""
+"""Identify a file by its first bytes, and read the claims to check before a decoder runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _HEAD = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What the first bytes tell.
+    """A file's format and claims, read from its first bytes.
 
     Attributes:
-        kind: name of the format as Pillow knows it.
-        size: width and height where they must be known before Pillow opens the file, else None.
-        depth: bits per sample where the first bytes tell, else 8.
+        kind: Pillow's name of the format.
+        size: width and height if they must be known before Pillow opens the file, else None.
+        depth: bits per sample if the first bytes tell, else 8.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header | None:
-    """What an open file is; None where its first bytes are those of no known format. Leaves the file at its start."""
+    """Identify an open file, and rewind it; return None if the format is unknown."""
     file.seek(0)
     head = file.read(_HEAD)
     try:
@@ -59,7 +59,7 @@ def _by_signature(head: bytes) -> Header | None:
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Canvas of a WebP: its decoder takes memory for all of it as soon as it is opened."""
+    """Read the canvas size of a WebP, all of which its decoder allocates on opening."""
     kind, body = head[12:16], head[20:30]
     if len(body) < 10:
         return None
@@ -74,7 +74,7 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _av1_depth(head: bytes) -> int:
-    """Bits per sample of an AVIF, from its codec configuration box (AV1-ISOBMFF, section 2.3.3)."""
+    """Read the bits per sample of an AVIF from its codec configuration box (AV1-ISOBMFF, section 2.3.3)."""
     at = head.find(b"av1C")
     if at < 0 or len(head) < at + 7 or not head[at + 6] & 0x40:
         return 8
@@ -82,21 +82,21 @@ def _av1_depth(head: bytes) -> int:
 
 
 def _jxl(file: BinaryIO, head: bytes) -> Header:
-    """Size and depth of a JPEG XL, whose plugin decodes all of it as soon as it is opened (ISO/IEC 18181-1)."""
+    """Read size and depth of a JPEG XL, all of which its plug-in decodes on opening (ISO/IEC 18181-1)."""
     codestream = head if head.startswith(b"\xff\x0a") else _jxl_codestream(file)
     bits = _Bits(codestream[2:])
     try:
         size = _jxl_size(bits)
         return Header(kind="JXL", size=size, depth=_jxl_depth(bits))
     except EOFError:
-        # A size that cannot be read is refused like an empty picture.
+        # An unreadable size is refused like an empty picture.
         return Header(kind="JXL", size=(0, 0))
 
 
 def _jxl_codestream(file: BinaryIO) -> bytes:
-    """The first bytes of the codestream in the boxes of a container."""
+    """Read the first bytes of the codestream in a container's boxes."""
     at, end = 0, file.seek(0, 2)
-    # Each box takes eight bytes at least; a file has few before the codestream.
+    # Each box takes at least eight bytes; files have few before the codestream.
     for _ in range(1000):
         file.seek(at)
         box = file.read(20)
@@ -109,14 +109,14 @@ def _jxl_codestream(file: BinaryIO) -> bytes:
             file.seek(start + (4 if name == b"jxlp" else 0))
             return file.read(64)
         at += length
-        # Lengths of 64 bits go beyond what a file can be sought to.
+        # Lengths of 64 bits can exceed the largest file offset.
         if length < 8 or at > end:
             return b""
     return b""
 
 
 class _Bits:
-    """Bits of a JPEG XL codestream, the lowest of each byte first."""
+    """Reads the bits of a JPEG XL codestream, the lowest of each byte first."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "little"), 8 * len(data)
@@ -147,7 +147,7 @@ def _jxl_size(bits: _Bits) -> tuple[int, int]:
 
 
 def _jxl_depth(bits: _Bits) -> int:
-    """Bits per sample; 8 where previews or animations hide it (the plugin then says what it can)."""
+    """Read the bits per sample; 8 if a preview or animation precedes them (the plug-in then decides)."""
     if bits.take(1):
         return 8
     if bits.take(1):

@@ -1,4 +1,4 @@
-"""Pictures of more than eight bits per sample, which Pillow reads and writes as eight: through libvips."""
+"""Read and write more than eight bits per sample through libvips, where Pillow is limited to eight."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hcd.image.color import from_float
 from hcd.image.limits import check_pixels
 from hcd.image.picture import Picture
 
-# What libvips calls the color spaces whose samples can be taken as they are.
+# libvips' names of the color spaces whose samples need no conversion.
 _AS_THEY_ARE = ("rgb16", "grey16", "rgb", "srgb", "b-w", "scrgb", "multiband")
 _SCALES = {"uchar": 255.0, "ushort": 65535.0, "float": 1.0, "double": 1.0}
 
 
 def vips() -> Any | None:
-    """The module ``pyvips``, or None where the extra ``vips`` is not installed."""
+    """Import ``pyvips``; return None if the extra ``vips`` is not installed."""
     try:
         import pyvips
     except (ImportError, OSError):
         return None
-    # The cache is by name: a file that was written anew would be given as it was.
+    # The cache is keyed by name: a file that was written anew would be read from it.
     pyvips.cache_set_max(0)
     return pyvips
 
 
 def need_vips() -> Any:
-    """The module ``pyvips``.
+    """Import ``pyvips``.
 
     Raises:
         MissingDependencyError: the extra ``vips`` is not installed.
@@ -45,13 +45,13 @@ def need_vips() -> Any:
 
 
 def read_deep(file: BinaryIO, path: Path, max_pixels: int, *, premultiplied: bool = False) -> Picture | None:
-    """The picture with all of its precision, in the orientation in which it is stored; None if libvips has no way.
+    """Read a picture at full precision, as stored, before orientation; return None if libvips cannot.
 
     Args:
-        premultiplied: whether colors were stored multiplied with alpha.
+        premultiplied: whether colors are stored multiplied by alpha.
 
     Raises:
-        ImageError: damaged, too large, or samples that are no finite numbers.
+        ImageError: damaged, too large, or NaN or infinite samples.
     """
     pyvips = vips()
     if pyvips is None:
@@ -78,10 +78,10 @@ def read_deep(file: BinaryIO, path: Path, max_pixels: int, *, premultiplied: boo
 
 
 def encode_png16(picture: Picture, **options: Any) -> bytes:
-    """A PNG of 16 bits per sample.
+    """Encode a PNG of 16 bits per sample.
 
     Args:
-        **options: metadata, as Pillow takes them when it saves a PNG.
+        **options: metadata, as Pillow's options for PNG.
 
     Raises:
         MissingDependencyError: the extra ``vips`` is not installed.
@@ -90,7 +90,7 @@ def encode_png16(picture: Picture, **options: Any) -> bytes:
     samples = picture.samples(65535)
     image = pyvips.Image.new_from_array(samples).copy(interpretation="grey16" if picture.gray else "rgb16")
     chunks = _chunks(image.pngsave_buffer(compression=9, bitdepth=16, keep="none"))
-    # libvips would write EXIF of its own making; the chunks that Pillow writes are the same as for 8 bits.
+    # libvips would generate its own EXIF; Pillow's chunks are the same as in 8-bit files.
     buffer = io.BytesIO()
     Image.new("L" if picture.gray else "RGB", (1, 1)).save(buffer, "PNG", **options)
     carried = [(name, body) for name, body in _chunks(buffer.getvalue()) if name not in (b"IHDR", b"IDAT", b"IEND")]
@@ -104,7 +104,7 @@ def encode_png16(picture: Picture, **options: Any) -> bytes:
 
 
 def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
-    """Names and bodies of the chunks of a PNG that was just written."""
+    """Return names and bodies of a PNG's chunks."""
     found, at = [], 8
     while at < len(png):
         length = int.from_bytes(png[at : at + 4], "big")

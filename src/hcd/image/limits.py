@@ -1,4 +1,4 @@
-"""How much a file may ask for before it is taken for an attack."""
+"""Limits on what a hostile file may claim."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from hcd.errors import ImageError
 
-# Where Pillow itself refuses: 179 megapixels, 2.1 GB as float32 RGB.
+# Pillow's own limit: 179 megapixels, 2.1 GB as float32 RGB.
 MAX_PIXELS = 178_956_970
-# Sixteen bytes per pixel are RGBA of 32 bits, not compressed; the rest is room for metadata.
+# Sixteen bytes per pixel are uncompressed 32-bit RGBA; the rest is for metadata.
 _BYTES_PER_PIXEL, _METADATA = 16, 64 * 2**20
 MAX_ICC = 2**20
-# The profile of a printer is large, and it is used, not carried.
+# Printer profiles are large; they are applied, not kept.
 MAX_CONVERTED_ICC = 2**23
-# With the LR metadata, EXIF has to fit into one segment of a JPEG, and so has XMP.
+# EXIF with the LR metadata must fit into one segment of a JPEG, and so must XMP.
 MAX_EXIF = 56_000
 MAX_XMP = 60_000
 
 
 def check_pixels(width: int, height: int, path: Path, max_pixels: int) -> None:
-    """Refuse a size that a header claims.
+    """Refuse a claimed size that is too large.
 
     Raises:
-        ImageError: more pixels than allowed, or none at all.
+        ImageError: more pixels than allowed, or none.
     """
     if width < 1 or height < 1:
         raise ImageError(f"{path}: damaged or truncated (its header says {width}×{height} pixels); fetch it again")
@@ -34,10 +34,10 @@ def check_pixels(width: int, height: int, path: Path, max_pixels: int) -> None:
 
 
 def check_bytes(size: int, path: Path, max_pixels: int) -> None:
-    """Refuse a file that is larger than any picture of so many pixels.
+    """Refuse a file that is larger than any picture with this number of pixels.
 
     Raises:
-        ImageError: larger than that.
+        ImageError: the file is larger.
     """
     if size > _BYTES_PER_PIXEL * max_pixels + _METADATA:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""The LR file: an ordinary picture whose metadata say how to rebuild the large one (docs/format.md)."""
+"""Read and write LR files: ordinary pictures whose metadata tell how to restore HR (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hcd.image.read import KEYWORD, Decoded, decode_file, read_file
 
 _VERSION = 1
 _LONGEST = 4096
-# What a profile and a description may take of that.
+# Of that, the share of a profile and a description.
 _LONGEST_EXTRA = 1600
 _LARGEST_PROFILE = 2**16
 _FIELDS: dict[str, type] = {
@@ -38,16 +38,16 @@ _OPTIONAL: dict[str, type] = {"depth": int, "icc": str, "description": str}
 
 @dataclass(frozen=True, kw_only=True)
 class LRInfo:
-    """What a receiver needs beyond the weights.
+    """Information that a receiver needs beside the weights.
 
     Attributes:
-        model: model name, as ``hcd.load`` takes it.
+        model: model name for ``hcd.load``.
         weights: hash of the weights file; empty for models without weights.
         scale: HR side / LR side.
         width, height: size of the original, in pixels.
         latent: latent policy of the inverse pass.
         gray: whether the original had one color channel.
-        depth: bits per sample of the LR file and of what is rebuilt from it, 8 or 16.
+        depth: bits per sample of the LR file and of the restored picture, 8 or 16.
     """
 
     model: str
@@ -61,10 +61,10 @@ class LRInfo:
 
 
 def encode_lr(picture: Picture, info: LRInfo, suffix: str = ".png") -> bytes:
-    """The bytes of a lossless LR file, PNG or WebP; ``hcd.image.Codec`` writes the lossy ones.
+    """Return the bytes of a lossless LR file, PNG or WebP; ``hcd.image.Codec`` writes lossy ones.
 
     Raises:
-        UsageError: a suffix that cannot hold an LR picture, or not with this depth.
+        UsageError: the format cannot hold an LR picture, or not with this depth.
         MissingDependencyError: 16 bits without the extra ``vips``.
     """
     comment = metadata_text(picture, info, description=suffix != ".png")
@@ -72,10 +72,10 @@ def encode_lr(picture: Picture, info: LRInfo, suffix: str = ".png") -> bytes:
 
 
 def metadata_text(picture: Picture, info: LRInfo, *, description: bool) -> tuple[str, str]:
-    """Keyword and text of the metadata.
+    """Return keyword and text of the metadata.
 
     Args:
-        description: whether the text goes where the picture's own description would, which it then takes along.
+        description: include the picture's own description, whose place in the file the text takes.
     """
     fields: dict[str, Any] = {"version": _VERSION}
     fields |= {name: getattr(info, name) for name in _FIELDS if name != "version"}
@@ -91,7 +91,7 @@ def metadata_text(picture: Picture, info: LRInfo, *, description: bool) -> tuple
 
 
 def _gray_profile(picture: Picture, info: LRInfo) -> str | None:
-    """The profile of a gray original, which the LR picture's three channels cannot have; None if it is too long."""
+    """Return a gray original's profile, which would be invalid for three channels; None if it is too long."""
     if not info.gray or picture.icc is None or picture.icc[16:20] != b"GRAY":
         return None
     text = base64.b64encode(zlib.compress(picture.icc, 9)).decode()
@@ -99,7 +99,7 @@ def _gray_profile(picture: Picture, info: LRInfo) -> str | None:
 
 
 def lost_profile(original: Picture, info: LRInfo) -> tuple[str, ...]:
-    """A line where the profile of a gray original is too long for the metadata of its LR file."""
+    """Return a warning if a gray original's profile is too long for the metadata of its LR file."""
     if original.icc is None or original.icc[16:20] != b"GRAY" or _gray_profile(original, info) is not None:
         return ()
     return (
@@ -108,20 +108,20 @@ def lost_profile(original: Picture, info: LRInfo) -> tuple[str, ...]:
 
 
 def read_lr(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Picture, LRInfo | None]:
-    """Read an LR file; the information is None where the file carries none.
+    """Read an LR file; the information is None if the file has none.
 
     Args:
-        max_pixels: more than this are refused, of the file's pixels before decoding and of the original's.
+        max_pixels: limit for the file, checked before decoding, and for the original.
 
     Raises:
         ImageError: the picture cannot be read.
-        MetadataError: there is information, and it is damaged, of a later version, or contradicts the picture.
+        MetadataError: the information is damaged, of a later version, or contradicts the picture.
     """
     return _lr_of(read_file(path, max_pixels=max_pixels), path, max_pixels)
 
 
 def decode_lr(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Picture, LRInfo | None]:
-    """As :func:`read_lr`, from the bytes of a file; ``path`` is for error messages."""
+    """Read an LR file from bytes, as :func:`read_lr`; ``path`` is for error messages."""
     return _lr_of(decode_file(io.BytesIO(data), path, max_pixels=max_pixels), path, max_pixels)
 
 
@@ -148,7 +148,7 @@ def _lr_of(decoded: Decoded, path: Path, max_pixels: int) -> tuple[Picture, LRIn
 
 
 def _completed(picture: Picture, fields: dict[str, Any], path: Path) -> Picture:
-    """With the gray profile and the description that the metadata hold for the original."""
+    """Return the picture with the gray profile and the description that the metadata hold for the original."""
     if fields.get("icc"):
         profile = _unpacked(fields["icc"])
         if profile is None:
@@ -164,7 +164,7 @@ def _completed(picture: Picture, fields: dict[str, Any], path: Path) -> Picture:
 def _unpacked(text: str) -> bytes | None:
     try:
         packed = base64.b64decode(text, validate=True)
-        # Bounded: a few bytes can unpack to gigabytes.
+        # Bounded: a few bytes can decompress to gigabytes.
         unpacker = zlib.decompressobj()
         profile = unpacker.decompress(packed, _LARGEST_PROFILE)
     except (binascii.Error, ValueError, zlib.error):
@@ -177,7 +177,7 @@ _REMEDY = "name a model with --model to upscale it all the same"
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
-    """The fields, each of its type and in its range; unknown ones are kept and mean nothing."""
+    """Check type and range of each field; ignore unknown ones."""
     damaged = f"{path}: its hcd metadata are damaged"
     if len(text) > _LONGEST:
         raise MetadataError(f"{damaged} ({len(text)} characters, at most {_LONGEST}); {_REMEDY}")
@@ -204,6 +204,6 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    """A value for a message, of one line and not endless."""
+    """Format a value for a message: one line, shortened."""
     text = printable(repr(value))
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

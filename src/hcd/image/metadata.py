@@ -1,4 +1,4 @@
-"""What is neither pixels nor color and is carried along all the same: EXIF, XMP and the resolution."""
+"""Metadata kept from the original to the restored picture: EXIF, XMP and resolution."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ DESCRIPTION = 0x010E
 ORIENTATION = 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x011A, 0x011B, 0x0128
 _MAKER_NOTE = 0x927C
-# What describes a picture whatever holds it. The other tags say how a TIFF stores it, or are links into it.
+# Tags that describe the picture. The others describe a TIFF's storage, or are offsets into it.
 _DESCRIPTIVE = {
     *(DESCRIPTION, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746, 0x4749),
     *range(0x9C9B, 0x9CA0),
 }
 _SUB_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-# Sizes of the stored picture, the interoperability link, and what only makes sense at a place in the old file.
+# Sizes of the stored picture, the interoperability link, and offsets into the old file.
 _NOT_CARRIED = {0xA002, 0xA003, 0xA005, 0xEA1C, 0xEA1D}
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation\s*(?:=\s*["\']|>)\s*)[2-8]')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """Metadata on their way from one file to another.
+    """Metadata read from one file, to be written to another.
 
     Attributes:
-        orientation: how the stored pixels have to be turned, 1 … 8.
+        orientation: EXIF orientation of the stored pixels, 1 … 8.
         exif, xmp, dpi: as in :class:`Picture`.
-        warnings: what had to be left out, a line each.
+        warnings: what was left out, one line each.
     """
 
     orientation: int = 1
@@ -49,7 +49,7 @@ class Carried:
 
 
 def exif_value(image: Image.Image, tag: int) -> Any:
-    """An EXIF value, None where there is none or EXIF is damaged: the pixels are what matters."""
+    """Return an EXIF value; None if it is missing, or EXIF is damaged, which does not matter to the pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -59,10 +59,10 @@ def exif_value(image: Image.Image, tag: int) -> Any:
 
 
 def carried(image: Image.Image, path: Path, own_prefix: str) -> Carried:
-    """What an opened image says about itself.
+    """Read the metadata of an opened image.
 
     Args:
-        own_prefix: a description that begins so is the LR metadata, and no description.
+        own_prefix: a description with this prefix is LR metadata, which is not kept.
     """
     notes: list[str] = []
     turn = exif_value(image, ORIENTATION)
@@ -121,12 +121,12 @@ def _xmp(image: Image.Image, path: Path, notes: list[str]) -> bytes | None:
     if len(xmp) > MAX_XMP:
         notes.append(f"{path}: its XMP of {len(xmp)} bytes is left out (at most {MAX_XMP} are carried)")
         return None
-    # Readers take the orientation from XMP too.
+    # Some readers take the orientation from XMP.
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
-    """The resolution: of the format where it has one, else of EXIF."""
+    """Return the resolution: of the format if it has one, else of EXIF."""
     dpi = image.info.get("dpi")
     if dpi is None and image.format not in ("PNG", "JPEG", "TIFF", "BMP"):
         factor = 2.54 if exif_value(image, _UNIT) == 3 else 1.0
@@ -139,14 +139,14 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
         x, y = (float(value) for value in dpi or ())
     except _DAMAGE:
         return None
-    # 1 is what files say that know nothing of it; beyond 100 000 they are damaged.
+    # 1 stands for an unknown resolution; values above 100 000 are damage.
     return (x, y) if all(math.isfinite(value) and 1 < value < 1e5 for value in (x, y)) else None
 
 
 def exif_with(
     exif: bytes | None, *, description: str | None = None, dpi: tuple[float, float] | None = None
 ) -> bytes | None:
-    """EXIF with another image description, and with a resolution for the formats that keep it nowhere else."""
+    """Return EXIF with another image description, and a resolution for formats that store it only there."""
     if description is None and dpi is None:
         return exif
     merged = Image.Exif()
@@ -160,7 +160,7 @@ def exif_with(
 
 
 def description_of(exif: bytes | None) -> str | None:
-    """The image description in EXIF that :func:`carried` made."""
+    """Return the image description in EXIF from :func:`carried`."""
     if exif is None:
         return None
     loaded = Image.Exif()

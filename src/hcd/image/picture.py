@@ -1,4 +1,4 @@
-"""A picture in memory: what the networks take, and what has to be given back with the result."""
+"""A picture in memory: tensors for the networks, and metadata for the result."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Picture:
     Attributes:
         rgb: float32 ``[1, 3, H, W]`` in [0, 1]; a gray picture has three equal channels.
         alpha: float32 ``[1, 1, H, W]`` in [0, 1], straight (not premultiplied), or None.
-        gray: whether the file held one color channel.
-        icc: the embedded color profile (of RGB or gray), carried as it is, or None.
-        depth: bits per sample that were read, 8 or 16; files of floating point samples count as 16.
+        gray: whether the file had one color channel.
+        icc: the embedded color profile (RGB or gray), kept unchanged, or None.
+        depth: bits per sample of the file, 8 or 16; 16 for floating point.
         exif: EXIF as Pillow writes it, upright and without thumbnail, or None.
         xmp: the XMP packet, upright, or None.
-        dpi: horizontal and vertical resolution, carried as it is, or None.
-        warnings: what reading could not take over, a line each that names the file.
+        dpi: horizontal and vertical resolution, kept unchanged, or None.
+        warnings: what reading left out, one line each, naming the file.
     """
 
     rgb: Tensor
@@ -48,7 +48,7 @@ class Picture:
         return self.rgb.shape[-2]
 
     def samples(self, levels: int = 255) -> np.ndarray:
-        """Integers ``[H, W, C]`` from 0 to ``levels``, uint8 or uint16: color or gray, then alpha if there is one."""
+        """Return integers ``[H, W, C]`` from 0 to ``levels``, uint8 or uint16: color or gray, then alpha if any."""
         channels = self.rgb[:, :1] if self.gray else self.rgb
         if self.alpha is not None:
             channels = torch.cat([channels, self.alpha.to(channels)], dim=1)
@@ -56,7 +56,7 @@ class Picture:
         return rounded.numpy().astype(np.uint8 if levels < 256 else np.uint16)
 
     def to_pillow(self) -> Image.Image:
-        """The 8-bit picture: clamped, rounded, gray where it was gray, with its alpha."""
+        """Return the 8-bit Pillow image, gray if the picture is gray, with its alpha."""
         image = Image.fromarray(_to_uint8(self.rgb))
         if self.gray:
             image = image.convert("L")
@@ -66,17 +66,17 @@ class Picture:
 
 
 def levels_of(depth: int) -> int:
-    """The largest integer sample of a file of so many bits per sample."""
+    """Return the largest integer sample at this number of bits per sample."""
     return (1 << depth) - 1
 
 
 def downscale_alpha(alpha: Tensor, scale: int, levels: int = 255) -> Tensor:
-    """Alpha for the LR file, by antialiased bicubic: ``[1, 1, H, W]`` → ``[1, 1, ceil(H/scale), ceil(W/scale)]``."""
+    """Downscale alpha for the LR file by antialiased bicubic: ``[1, 1, H, W]`` → ``[1, 1, ⌈H/scale⌉, ⌈W/scale⌉]``."""
     return quantize(resize_bicubic(pad_to_multiple(alpha, scale), Fraction(1, scale)), levels)
 
 
 def upscale_alpha(alpha: Tensor, scale: int, *, height: int, width: int, levels: int = 255) -> Tensor:
-    """Alpha for the restored picture, by bicubic, cropped to its size."""
+    """Upscale alpha for the restored picture by bicubic, cropped to its size."""
     return quantize(resize_bicubic(alpha, scale), levels)[..., :height, :width]
 
 

@@ -1,4 +1,4 @@
-"""Reading pictures: what the file is, whether its claims are bearable, its pixels upright, what it carries along."""
+"""Read pictures: identify the file, check its claims, decode, apply the orientation, keep the metadata."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from hcd.image.source import open_regular
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl")
 KEYWORD = "hcd"
 _KNOWN = "known are PNG, JPEG, WebP, BMP, TIFF, AVIF, HEIF, JPEG XL"
-# Not ImageOps.exif_transpose, which also writes EXIF anew and fails where a camera wrote a tag of another type.
-# Dimensions to reverse, and whether height and width change places first.
+# Dimensions to flip, after an optional transposition, by EXIF orientation. Not ImageOps.exif_transpose, which rewrites
+# EXIF and fails on tags of an unexpected type.
 _UPRIGHT: dict[int, tuple[bool, tuple[int, ...]]] = {
     2: (False, (3,)),
     3: (False, (2, 3)),
@@ -39,17 +39,17 @@ _UPRIGHT: dict[int, tuple[bool, tuple[int, ...]]] = {
     8: (True, (2,)),
 }
 _SAMPLE_FORMAT, _BITS, _EXTRA_SAMPLES = 339, 258, 338
-# Pillow logs some damage and raises as well; without a handler, Python would print the former.
+# Pillow logs some damage beside raising; without a handler, Python would print the log.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
-# Pillow's own limit is one for the whole process.
+# Pillow's own limit is global to the process.
 _PILLOW_LIMIT = threading.RLock()
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The files directly inside a folder that are named as pictures, sorted.
+    """List the files directly inside a folder that have a picture's suffix, sorted.
 
     Raises:
-        UsageError: no such folder, no permission, or no picture in it.
+        UsageError: the folder is missing, not readable, or contains no picture.
     """
     try:
         found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
@@ -64,7 +64,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """A picture, and the text that the LR metadata are, where there is one."""
+    """A picture, and the text of its LR metadata, if any."""
 
     picture: Picture
     comment: str | None
@@ -74,20 +74,20 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read PNG, JPEG, WebP, BMP, TIFF or AVIF (with extras HEIF and JPEG XL) into tensors.
 
     EXIF orientation is applied. Gray, palette and 1-bit files become RGB, CMYK and Lab by their profiles; alpha and
-    palette transparency become ``alpha``. 16-bit gray keeps its precision, other files of more than 8 bits do with
-    the extra ``vips``. What is not taken over is said in ``Picture.warnings``.
+    palette transparency become ``alpha``. 16-bit gray keeps its precision; other files of more than 8 bits need the
+    extra ``vips`` for that. ``Picture.warnings`` names what is left out.
 
     Args:
-        max_pixels: more than this are refused before anything is decoded.
+        max_pixels: limit that is checked before decoding.
 
     Raises:
-        ImageError: not there, not readable, damaged, too large, or of a kind that is not supported.
+        ImageError: missing, not readable, damaged, too large, or not supported.
     """
     return read_file(Path(path), max_pixels=max_pixels).picture
 
 
 def read_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """As :func:`read_picture`, with the text of the LR metadata.
+    """Read a picture as :func:`read_picture`, with the text of its LR metadata.
 
     Raises:
         ImageError: as :func:`read_picture`.
@@ -97,7 +97,7 @@ def read_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def decode_file(file: BinaryIO, path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """As :func:`read_file`, from an open file; ``path`` is for messages.
+    """Read an open file as :func:`read_file`; ``path`` is for messages.
 
     Raises:
         ImageError: as :func:`read_picture`.
@@ -114,7 +114,7 @@ def decode_file(file: BinaryIO, path: Path, *, max_pixels: int = MAX_PIXELS) -> 
             with _unlimited():
                 image = Image.open(file, formats=(header.kind,))
         except UnidentifiedImageError:
-            # Floating point color is beyond Pillow, and libvips has a way.
+            # Pillow cannot read floating point color, but libvips can.
             deep = read_deep(file, path, max_pixels) if header.kind == "TIFF" else None
             if deep is not None:
                 return Decoded(picture=deep, comment=None)
@@ -134,7 +134,7 @@ def _decode(image: Image.Image, header: Header, file: BinaryIO, path: Path, max_
     if getattr(image, "is_animated", False):
         notes.append(f"{path}: holds more than one picture; the first is taken")
     picture = None
-    upright = kind == "JXL"  # its decoder turns
+    upright = kind == "JXL"  # its decoder applies the orientation
     depth = _depth(image, header)
     if depth > 8 and image.mode not in ("I;16", "I;16B", "I;16L", "I", "F"):
         if kind == "HEIF":
@@ -148,16 +148,16 @@ def _decode(image: Image.Image, header: Header, file: BinaryIO, path: Path, max_
             notes.append(f"{path}: {depth} bits per sample are read as 8; to keep them, {remedy}")
     stored = exif_value(image, ORIENTATION)
     if picture is None:
-        # TIFFs are checked against Pillow's limit once more; twice the limit is where it refuses.
+        # Pillow checks TIFFs against its limit once more, and refuses above twice the limit.
         beyond = image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
         with _unlimited() if beyond else nullcontext():
             image.load()
         picture = from_pillow(image, path)
-    # After the pixels, as PNG may have its EXIF behind them.
+    # After the pixels: PNG may store EXIF behind them.
     found = carried(image, path, f"{KEYWORD} ")
     comment = _comment(image)
     if kind == "TIFF" and found.orientation == 1 and found.dpi is not None and stored in (5, 6, 7, 8):
-        # Pillow has turned it by itself, but not the resolution.
+        # Pillow has applied the orientation to pixels, but not to the resolution.
         found = replace(found, dpi=found.dpi[::-1])
     return Decoded(picture=_with(picture, found, upright, notes), comment=comment)
 
@@ -183,7 +183,7 @@ def _turned(samples: Tensor, orientation: int) -> Tensor:
 
 
 def _depth(image: Image.Image, header: Header) -> int:
-    """Bits per sample; 8 where there are fewer."""
+    """Return the bits per sample, at least 8."""
     if header.kind == "TIFF":
         bits = _tag(image, _BITS)
         return bits if isinstance(bits, int) and bits > 8 else 8
@@ -194,7 +194,7 @@ def _depth(image: Image.Image, header: Header) -> int:
 
 
 def _tag(image: Image.Image, tag: int) -> Any:
-    """The value, or the first of the values, of a TIFF tag."""
+    """Return the (first) value of a TIFF tag."""
     try:
         value = image.tag_v2.get(tag)  # type: ignore[attr-defined]
     except (*DAMAGE, AttributeError):
@@ -214,7 +214,7 @@ def _read_deep_heif(file: BinaryIO, icc: Any, path: Path) -> Picture:
 
 
 def _comment(image: Image.Image) -> str | None:
-    """The text stored for :data:`KEYWORD` by :func:`hcd.image.encode`, or None."""
+    """Return the text that :func:`hcd.image.encode` stored for :data:`KEYWORD`, or None."""
     text = image.info.get(KEYWORD)
     if text is None:
         described = exif_value(image, DESCRIPTION)
@@ -224,7 +224,7 @@ def _comment(image: Image.Image) -> str | None:
 
 
 def _load_plugin(kind: str, path: Path) -> None:
-    """Teach Pillow the formats that are extras."""
+    """Register the formats of extras with Pillow."""
     if kind == "HEIF":
         try:
             import pillow_heif
@@ -240,7 +240,7 @@ def _load_plugin(kind: str, path: Path) -> None:
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    """Without Pillow's own limit: ours is checked before and after."""
+    """Lift Pillow's own limit; ours is checked before and after."""
     with _PILLOW_LIMIT:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -251,7 +251,7 @@ def _unlimited() -> Iterator[None]:
 
 @contextmanager
 def _clear_errors(path: Path, max_pixels: int) -> Iterator[None]:
-    """Every way in which a decoder fails, as an :class:`ImageError` of one line."""
+    """Turn any failure of a decoder into an :class:`ImageError` of one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -262,7 +262,7 @@ def _clear_errors(path: Path, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{path}: damaged, or of a kind that cannot be read; fetch it again or convert it") from error
     except MemoryError as error:
         raise ImageError(f"{path}: does not fit into memory; shrink it") from error
-    # Decoders of many makers; what they raise on damage is no list that could be kept.
+    # Third-party decoders may raise anything on damaged files.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(f"{path}: damaged or truncated ({reason}); fetch it again") from error

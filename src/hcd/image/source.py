@@ -1,4 +1,4 @@
-"""Opening files that others named: regular files only, and never waiting for one."""
+"""Open files whose names come from users: regular files only, and without blocking."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading.
 
     Raises:
-        ImageError: not there, no permission, a folder, a FIFO, a device, or a path that the system refuses.
+        ImageError: missing, not readable, a folder, a FIFO, a device, or an invalid path.
     """
     try:
-        # Asked before opening, as opening a device can do something, and after, as the path may lead elsewhere by then.
+        # Checked before opening, since opening a device can have effects, and after, since the path may have changed.
         _check(os.stat(path), path)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:

@@ -1,4 +1,4 @@
-"""Colors under transparent pixels: nobody sees them, yet downscaling would mix them into visible ones."""
+"""Replace colors under transparent pixels, which downscaling would mix into visible ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def fill_transparent(rgb: Tensor, alpha: Tensor) -> Tensor:
         alpha: float ``[1, 1, H, W]`` in [0, 1], straight.
 
     Returns:
-        ``[1, 3, H, W]``: visible pixels (alpha above 0) exactly as they were; ``rgb`` itself where nothing is hidden
-        or nothing is visible.
+        ``[1, 3, H, W]``: visible pixels (alpha above 0) are unchanged; ``rgb`` itself if all pixels are visible, or
+        none.
 
     Source: the pull-push scheme of Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 4.2.4.
-    Departs: averages of 2×2 pixels both ways, weighted by alpha.
+    Departs: averages of 2×2 pixels in both directions, weighted by alpha.
     """
     hidden = alpha <= 0
     if not hidden.any() or hidden.all():
@@ -28,12 +28,12 @@ def fill_transparent(rgb: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _pull_push(weighted: Tensor, weight: Tensor) -> Tensor:
-    """Colors at every pixel from weighted ones: its own where it has weight, else those of its surroundings."""
+    """Return colors at every pixel: its own if it has weight, else those of its surroundings."""
     own = weighted / weight.clamp(min=1e-12)
     height, width = weight.shape[-2:]
     if height == 1 and width == 1:
         return own
-    # Pixels beyond the border weigh nothing.
+    # Pixels outside the picture have no weight.
     padding = (0, width % 2, 0, height % 2)
     halved = _pull_push(F.avg_pool2d(F.pad(weighted, padding), 2), F.avg_pool2d(F.pad(weight, padding), 2))
     around = F.interpolate(halved, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]

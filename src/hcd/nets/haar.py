@@ -1,6 +1,6 @@
-"""The Haar transform of invertible networks: a picture of half the side, and what it loses in three detail bands.
+"""The Haar transform of invertible networks: a picture of half the side and three bands of details.
 
-Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, section 3.2; HCFlow squeezes with the same one.
+Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020, section 3.2; HCFlow uses the same one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HAAR_SIGNS = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, 
 class Haar(nn.Module):
     """Haar transform ``[N, C, H, W] → [N, 4C, H/2, W/2]``, band-major: all averages first, then each detail band.
 
-    The filters are fixed; ``haar_weights`` is only there because official checkpoints carry it.
+    The filters are fixed; ``haar_weights`` exists because official checkpoints contain it.
     """
 
     haar_weights: Tensor

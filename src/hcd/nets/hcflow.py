@@ -1,4 +1,4 @@
-"""HCFlow for rescaling: a main flow that makes the LR picture, and conditional flows for the details it splits off.
+"""HCFlow for rescaling: a main flow to the LR picture, and conditional flows for the details that it splits off.
 
 Source: Liang et al., "Hierarchical Conditional Flow: A Unified Framework for Image Super-Resolution and Image
 Rescaling", ICCV 2021 (arXiv 2108.05301). Names and shapes of the state_dict are those of the official
@@ -27,15 +27,15 @@ _PICTURE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class HCFlowShape:
-    """Size of an :class:`HCFlow`; the defaults are those of the published ×4 network.
+    """Hyper-parameters of an :class:`HCFlow`; the defaults are those of the published ×4 network.
 
     Attributes:
-        steps: flow steps per level of the main flow, level 0 first; their number is log2(scale).
-        conditional_steps: the same of the conditional flows.
+        steps: flow steps per level of the main flow, level 0 first; there are log2(scale) levels.
+        conditional_steps: flow steps per level of the conditional flows.
         growth: of the dense blocks in the main flow's couplings.
-        features: channels that the conditions have.
-        rrdb_growth: of the residual dense blocks that make the conditions.
-        rrdb_blocks: how many of those are in the first and in the second trunk.
+        features: channels of the conditions.
+        rrdb_growth: growth of the RRDBs that compute the conditions.
+        rrdb_blocks: number of RRDBs in the first and in the second trunk.
         hidden: channels inside the sub-networks of the conditional couplings.
 
     Raises:
@@ -71,7 +71,7 @@ class HCFlowShape:
 
     @property
     def latent_channels(self) -> tuple[int, ...]:
-        """Channels of the latent of each level, whose side is that of HR / 2**(level + 1)."""
+        """Channels of each level's latent, whose side is HR side / 2**(level + 1)."""
         return (*(_PICTURE << level for level in range(1, self.levels)), (_PICTURE << self.levels + 1) - _PICTURE)
 
 
@@ -79,7 +79,7 @@ _PUBLISHED = HCFlowShape()
 
 
 class Split(nn.Module):
-    """Parts the channels: the first ``kept`` go on, the rest are the details of a level."""
+    """Splits the channels: the first ``kept`` continue, the others are the details of a level."""
 
     def __init__(self, kept: int) -> None:
         super().__init__()
@@ -90,13 +90,13 @@ class Split(nn.Module):
 
 
 class ConditionalFlow(nn.Module):
-    """Details of one level ↔ a latent that is unit Gaussian given the condition.
+    """Maps the details of one level to a latent that is unit Gaussian given the condition, and back.
 
     Args:
         channels: of the details and the latent.
-        condition_channels: of what the condition is made from.
-        steps: flow steps.
-        shape: the sizes that all levels share.
+        condition_channels: of the input of :meth:`condition`.
+        steps: number of flow steps.
+        shape: hyper-parameters that all levels share.
     """
 
     def __init__(self, channels: int, condition_channels: int, *, steps: int, shape: HCFlowShape) -> None:
@@ -122,20 +122,20 @@ class ConditionalFlow(nn.Module):
         self.f = ZeroConv(features, 2 * channels)
 
     def condition(self, x: Tensor) -> Tensor:
-        """``[N, condition_channels, h, w]`` → ``[N, features, h, w]``, what the other two methods are given."""
+        """Map ``[N, condition_channels, h, w]`` to the condition ``[N, features, h, w]`` of the other methods."""
         first = self.conv_first(x)
         result: Tensor = first + self.trunk_conv1(self.RRDB_trunk1(self.RRDB_trunk0(first)))
         return result
 
     def forward(self, details: Tensor, condition: Tensor) -> Tensor:
-        """Details → latent."""
+        """Map details to the latent."""
         for step in self.additional_flow_steps:
             details = step(details, condition)
         mean, log_scale = shift_and_log_scale(self.f(condition))
         return (details - mean) * torch.exp(-log_scale)
 
     def inverse(self, latent: Tensor | None, condition: Tensor) -> Tensor:
-        """Latent → details; None stands for zeros, the mean of the prior."""
+        """Map a latent to details; None stands for zeros, the mean of the prior."""
         details, log_scale = shift_and_log_scale(self.f(condition))
         if latent is not None:
             details = details + torch.exp(log_scale) * latent
@@ -145,18 +145,17 @@ class ConditionalFlow(nn.Module):
 
 
 class HCFlow(nn.Module):
-    """The whole network.
+    """The network.
 
-    Every level halves the side with a Haar transform, mixes the channels in flow steps and splits the details
-    off; what is left after the last level is the LR picture. A conditional flow per level turns the details into
-    a latent, given the LR picture (last level) or what the level kept and the condition of the level after it.
+    Every level halves the side with a Haar transform, mixes the channels in flow steps and splits off details. The
+    last level leaves the LR picture. A conditional flow per level maps the details to a latent: given the LR picture at
+    the last level, elsewhere given the level's other channels and the condition of the next level.
 
     Args:
-        shape: its size; default: the published ×4 network.
+        shape: hyper-parameters; default: the published ×4 network.
 
     Departs: the official network clamps LR at the end of ``forward`` and HR at the end of ``inverse`` to [0, 1].
-        Here neither is clamped, so that gradients pass; who wants the official output clamps it. Inside, the
-        official one is not clamped either.
+        Here neither is clamped, so that gradients pass. Clamp the results to get the official output.
     """
 
     def __init__(self, shape: HCFlowShape = _PUBLISHED) -> None:
@@ -184,23 +183,22 @@ class HCFlow(nn.Module):
         self.flow = nn.ModuleDict({"layers": nn.ModuleList(layers), **conditional})
 
     def downscale(self, hr: Tensor) -> Tensor:
-        """``[N, 3, H, W]``, sides multiples of the scale → LR ``[N, 3, H/scale, W/scale]``, without the latents.
+        """Map HR ``[N, 3, H, W]``, sides multiples of the scale, to LR ``[N, 3, H/scale, W/scale]``.
 
-        Leaves the conditional flows out, which are 70 % of the work of ``forward`` in the published network.
+        The conditional flows, 70 % of the work of ``forward`` in the published network, are left out.
         """
         return self._main(hr)[-1][0]
 
     def forward(self, hr: Tensor, *, latents_of: int | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``[N, 3, H, W]``, sides multiples of the scale → LR as ``downscale`` gives it, and the latents.
+        """Map HR to LR, as ``downscale`` does, and the latents.
 
         Args:
-            hr: the pictures.
-            latents_of: so many of them, from the first on, have their latents looked at; default: all. With 0 this is
-                ``downscale``.
+            hr: ``[N, 3, H, W]``, sides multiples of the scale.
+            latents_of: number of pictures, from the first on, whose latents are computed; default: all.
 
         Returns:
-            LR and, for each level from 0 on, the latent ``[latents_of, latent_channels[i], H/2**(i+1), W/2**(i+1)]``;
-            none where no latents are looked at.
+            LR and, for each level i from 0 on, the latent
+            ``[latents_of, latent_channels[i], H/2**(i+1), W/2**(i+1)]``; no latents if ``latents_of`` is 0.
         """
         parts = self._main(hr)
         count = len(hr) if latents_of is None else latents_of
@@ -214,15 +212,15 @@ class HCFlow(nn.Module):
         return parts[-1][0], tuple(latents)
 
     def inverse(self, lr: Tensor, latents: Sequence[Tensor] | None = None) -> Tensor:
-        """LR ``[N, 3, h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``.
+        """Map LR to HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``.
 
         Args:
-            lr: the LR picture.
-            latents: as ``forward`` returns them, or drawn from the unit Gaussian; default: zeros, with which the
-                details are the means that the conditional flows predict.
+            lr: ``[N, 3, h, w]``.
+            latents: from ``forward``, or drawn from the unit Gaussian; default: zeros, for which the details are the
+                means that the conditional flows predict.
 
         Raises:
-            WeightsError: the frozen weights of a 1×1 convolution have no inverse.
+            WeightsError: the frozen weights of a 1×1 convolution are singular.
         """
         x = lr
         condition = None
@@ -240,20 +238,20 @@ class HCFlow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, hr: Tensor, lr: Tensor) -> None:
-        """Begin at the statistics of some pictures: normalizations at theirs, and LR at those of a given LR.
+        """Initialize the activation normalizations to the statistics of some pictures, and LR to those of ``lr``.
 
-        Normalized as everything else is, LR would begin without the colors and the contrast of the picture, most of
-        it outside of what a file holds. The last normalization gives it both back. Until it is trained, the network
-        then makes the mean of every square of ``scale``² pixels, with the mean and the deviation of ``lr`` per color.
+        A normalized LR would begin without the picture's colors and contrast, mostly outside the range of a file. The
+        last normalization restores both: an untrained network then returns the mean of every square of ``scale``²
+        pixels, with mean and deviation of ``lr`` per color.
 
-        Only a network in training mode, whose weights were not trained, loaded or initialized before, is changed.
+        Only a network in training mode whose weights were not trained, loaded or initialized before is changed.
 
         Args:
             hr: ``[N, 3, H, W]``.
-            lr: what the LR pictures of these should be near to, ``[N, 3, H/scale, W/scale]``.
+            lr: LR pictures to begin near, ``[N, 3, H/scale, W/scale]``.
 
-        Departs: the official network leaves LR normalized, and looks at the pictures as they are, so that a channel
-            that does not vary is amplified a million times. Here they get what rounding to 8 bits took from them.
+        Departs: the official network leaves LR normalized. It also takes the pictures as they are, so that a constant
+            channel is amplified a million times; here noise of one gray level, lost in rounding to 8 bits, is added.
         """
         last = next(layer for layer in reversed(self._layers) if isinstance(layer, FlowStep)).actnorm
         if not self.training or last.initialized:
@@ -264,25 +262,25 @@ class HCFlow(nn.Module):
         made, _ = self(hr.to(dtype) + lost.to(hr.device, dtype))
         variance, mean = torch.var_mean(made.to(dtype), dim=(0, 2, 3), correction=0)
         wanted_variance, wanted_mean = torch.var_mean(lr.to(dtype), dim=(0, 2, 3), correction=0)
-        # Of a mean of scale² pixels, each of which was rounded.
+        # The variance of a mean of scale² pixels, each of which was rounded.
         least = (GRAY_LEVEL / self.scale) ** 2 / 12
         gain = (wanted_variance.clamp(min=least) / variance).sqrt()
         bias, logs = (parameter[0, :_PICTURE, 0, 0] for parameter in (last.bias, last.logs))
-        # Of (x + bias) · exp(logs), the mean becomes the wanted one once the gain is in it.
+        # Gives (x + bias) · exp(logs) the wanted mean once the gain is added to logs.
         bias.add_((wanted_mean / gain - mean) / torch.exp(logs))
         logs.add_(torch.log(gain))
 
     @staticmethod
     def shape_of(state_dict: Mapping[str, Tensor]) -> HCFlowShape | None:
-        """Read the size from the names and shapes of a state_dict; None where it is not an HCFlow's.
+        """Read the hyper-parameters from names and shapes in a state_dict; return None if it is not an HCFlow's.
 
-        What is read need not be all that the tensors have: compare them with a network of that size.
+        Not every tensor is checked: compare them with a network of these hyper-parameters.
         """
         levels = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.haar_weights")
         steps = _indices(state_dict, r"flow\.layers\.(\d{1,4})\.actnorm\.bias")
         ends = [*levels[1:], max(steps, default=-1) + 1]
         first = "flow.level0_condFlow"
-        # A file's names may claim any depth, but its filters grow with it.
+        # Names may claim any depth; the filters must grow with it.
         filters = [_outputs(state_dict, f"flow.layers.{index}.haar_weights") for index in levels]
         if filters != [4 * _PICTURE << level for level in range(len(levels))]:
             return None
@@ -317,7 +315,7 @@ class HCFlow(nn.Module):
         return cast(ConditionalFlow, self.flow[f"level{level}_condFlow"])
 
     def _main(self, hr: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What each level keeps and what it splits off."""
+        """Return, for each level, the channels that continue and the details."""
         parts: list[tuple[Tensor, Tensor]] = []
         for layer in self._layers:
             if isinstance(layer, Split):
@@ -329,7 +327,7 @@ class HCFlow(nn.Module):
 
 
 def _main_coupling(channels: int, index: int, growth: int) -> AffineCoupling | ShiftCoupling:
-    """Couplings of the main flow change the details and the picture in turn."""
+    """Make a coupling of the main flow; they change the details and the picture in turn."""
     details = channels - _PICTURE
     if index % 2 == 0:
         return AffineCoupling(_PICTURE, DenseBlock(_PICTURE, 2 * details, growth=growth))
@@ -337,7 +335,7 @@ def _main_coupling(channels: int, index: int, growth: int) -> AffineCoupling | S
 
 
 def _beside(kept: Tensor, condition: Tensor | None) -> Tensor:
-    """What the next condition is made from: what a level kept and, if there is one, the last condition, enlarged."""
+    """Join the input of a level's condition: its channels and the next level's condition, if any, enlarged."""
     if condition is None:
         return kept
     return torch.cat([kept, F.interpolate(condition, scale_factor=2.0, mode="nearest")], dim=1)
@@ -348,6 +346,6 @@ def _indices(names: Iterable[str], pattern: str) -> list[int]:
 
 
 def _outputs(state_dict: Mapping[str, Tensor], name: str) -> int:
-    """Output channels of a convolution's weights; 0 where there are none, or none with numbers in them."""
+    """Return the output channels of a convolution's weights; 0 if the tensor is missing, empty or of another rank."""
     weight = state_dict.get(name)
     return 0 if weight is None or weight.ndim != 4 or weight.numel() == 0 else len(weight)

@@ -1,4 +1,4 @@
-"""Layers of HCFlow, each computed exactly both ways: normalization, 1×1 convolution, couplings, and a step of them.
+"""Invertible layers of HCFlow: activation normalization, 1×1 convolution, couplings, and the flow step of them.
 
 Source: Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1×1 Convolutions", NeurIPS 2018,
 section 3; Liang et al., "Hierarchical Conditional Flow", ICCV 2021 (arXiv 2108.05301), section 3. Names
@@ -18,12 +18,11 @@ from hcd.errors import WeightsError
 
 
 class ActNorm(nn.Module):
-    """Shift and scale per channel, ``(x + bias) · exp(logs)``.
+    """Activation normalization: shift and scale per channel, ``(x + bias) · exp(logs)``.
 
-    The first batch in training mode chooses both so that the outputs have zero mean and unit standard
-    deviation, unless a bias was set before. Only the forward direction does so, never evaluation mode,
-    and never after weights were loaded. Processes that train one network together must share the first
-    batch, or what it chose.
+    The first batch of a forward pass in training mode initializes both so that outputs have zero mean and unit
+    standard deviation, unless a bias was set or weights were loaded before. Processes that train one network together
+    must share the first batch, or the parameters after it.
     """
 
     def __init__(self, channels: int) -> None:
@@ -56,11 +55,11 @@ def _mark_initialized(norm: nn.Module, _: Any) -> None:
 
 
 class InvertibleConv(nn.Module):
-    """1×1 convolution with a square matrix, and the one with its inverse.
+    """1×1 convolution with a square matrix; its inverse convolves with the inverse matrix.
 
-    The inverse is taken in float64 and rounded to the weights' precision. Frozen weights are inverted once, and again
-    after they changed; what is written past autograd's sight (``weight.data.copy_``) goes unnoticed. Weights
-    that are trained are inverted in every pass, and the gradient reaches them through the inverse.
+    The matrix is inverted in float64 and rounded to the weights' precision. Frozen weights are inverted once, and again
+    after a change that autograd tracks (``weight.data.copy_`` goes unnoticed). Trainable weights are inverted in every
+    pass, and the gradient flows through the inverse.
     """
 
     def __init__(self, channels: int) -> None:
@@ -78,16 +77,16 @@ class InvertibleConv(nn.Module):
         return _mix(y, self._inverted())
 
     def _inverted(self) -> Tensor:
-        """The inverse matrix.
+        """Return the inverse matrix.
 
         Raises:
-            WeightsError: frozen weights have none.
+            WeightsError: frozen weights are singular.
         """
         weight = self.weight
         if weight.requires_grad:
-            # Without the check for singular matrices, which would make a GPU wait: the loss shows them.
+            # Not checked for singularity, which would synchronize a GPU: the loss would show it.
             return _invert(weight)[0]
-        # Tensors made in inference mode do not count their versions.
+        # Inference tensors do not track their version.
         state = None if weight.is_inference() else weight._version
         key = (state, weight.data_ptr(), weight.dtype, weight.device)
         if self._inverse is None or state is None or self._inverse_of != key:
@@ -110,14 +109,14 @@ def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
     device = x.device.type
-    # The flow itself keeps its precision where the sub-networks run in a lower one.
+    # Under autocast, sub-networks run in lower precision, but not the flow itself.
     autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
     with autocast:
         return F.conv2d(x, matrix[:, :, None, None])
 
 
 class ZeroConv(nn.Conv2d):
-    """3×3 convolution that starts at zero, with a learned gain ``exp(3 · logs)`` per output channel."""
+    """3×3 convolution initialized to zero, with a learned gain ``exp(3 · logs)`` per output channel."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
@@ -143,7 +142,7 @@ class _NormedConv(nn.Conv2d):
 
 
 class FCN(nn.Module):
-    """Sub-network of conditional couplings: 3×3, 1×1 and 3×3 convolutions with ``hidden`` channels between."""
+    """Sub-network of conditional couplings: 3×3, 1×1 and 3×3 convolutions with ``hidden`` channels in between."""
 
     def __init__(self, in_channels: int, out_channels: int, *, hidden: int) -> None:
         super().__init__()
@@ -157,7 +156,7 @@ class FCN(nn.Module):
 
 
 class ShiftCoupling(nn.Module):
-    """The first ``kept`` channels move by what the sub-network makes of the others."""
+    """Coupling ``x1 → x1 + f(x2)``, where x1 is the first ``kept`` channels."""
 
     def __init__(self, kept: int, f: nn.Module) -> None:
         super().__init__()
@@ -174,9 +173,9 @@ class ShiftCoupling(nn.Module):
 
 
 class AffineCoupling(nn.Module):
-    """The channels after the first ``kept`` move and scale by what the sub-network makes of those, and of a condition.
+    """Coupling ``x2 → (x2 + shift) · exp(log_scale)``, where x2 is the channels after the first ``kept``.
 
-    ``x2 → (x2 + shift) · exp(log_scale)``.
+    The sub-network computes both from the first channels and a condition.
     """
 
     def __init__(self, kept: int, f: nn.Module) -> None:
@@ -200,12 +199,12 @@ def _join(x: Tensor, condition: Tensor | None) -> Tensor:
 
 
 def shift_and_log_scale(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Even channels are shifts; odd ones become logarithms of scales, softly held within ±0.5."""
+    """Split channels into shifts (even) and logarithms of scales (odd), the latter softly clamped to ±0.5."""
     return h[:, 0::2], 0.318 * torch.atan(2 * h[:, 1::2])
 
 
 class FlowStep(nn.Module):
-    """Normalization, a 1×1 convolution where there is one, and a coupling."""
+    """Activation normalization, optionally a 1×1 convolution, and a coupling."""
 
     def __init__(self, channels: int, coupling: ShiftCoupling | AffineCoupling, *, permute: bool = False) -> None:
         super().__init__()

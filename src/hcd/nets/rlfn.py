@@ -26,7 +26,7 @@ _SLOPE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class RLFNShape:
-    """Size of an :class:`RLFN`; the defaults are those of the published network.
+    """Hyper-parameters of an :class:`RLFN`; the defaults are those of the published network.
 
     Attributes:
         scale: output side / input side.
@@ -49,10 +49,10 @@ class RLFNShape:
 
 
 class SpatialAttention(nn.Module):
-    """Enhanced spatial attention (ESA): features times a mask that a wide look at them gives.
+    """Enhanced spatial attention (ESA): features times a mask in (0, 1) with a wide receptive field.
 
-    A strided convolution and a pooling of stride 3 widen the view of the ``inner`` channels; what they find is
-    enlarged again, joined with the unpooled channels and turned into a mask in (0, 1).
+    The mask comes of ``inner`` channels: a strided convolution and a pooling of stride 3 widen their receptive field,
+    the result is interpolated back and added to the channels before pooling.
     """
 
     def __init__(self, channels: int, inner: int) -> None:
@@ -71,7 +71,7 @@ class SpatialAttention(nn.Module):
 
 
 class LocalFeatureBlock(nn.Module):
-    """Residual local feature block (RLFB): three convolutions around which the input goes, and the attention."""
+    """Residual local feature block (RLFB): three convolutions with a skip connection, then the attention."""
 
     def __init__(self, channels: int, attention_channels: int) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ _PUBLISHED = RLFNShape()
 
 
 class RLFN(nn.Module):
-    """The whole network. Pictures are RGB in [0, 255], as the official weights were trained.
+    """The network. Pictures are RGB in [0, 255], which the official weights were trained on.
 
     Args:
-        shape: its size; default: the published ×4 network.
+        shape: hyper-parameters; default: the published ×4 network.
     """
 
     smallest: ClassVar[int] = 15
-    """Sides below this many pixels leave the pooling of the attention without a window."""
+    """Smallest side of an LR picture: below, the attention's pooling has no window."""
 
     def __init__(self, shape: RLFNShape = _PUBLISHED) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class RLFN(nn.Module):
         )
 
     def forward(self, lr: Tensor) -> Tensor:
-        """``[N, 3, h, w]``, h and w at least ``smallest`` → ``[N, 3, h·scale, w·scale]``."""
+        """Map ``[N, 3, h, w]``, h and w at least ``smallest``, to ``[N, 3, h·scale, w·scale]``."""
         first = self.conv_1(lr)
         features = first
         for i in range(1, self.shape.blocks + 1):
@@ -125,9 +125,9 @@ class RLFN(nn.Module):
 
     @staticmethod
     def shape_of(state_dict: Mapping[str, Tensor]) -> RLFNShape | None:
-        """Read the size from the names and shapes of a state_dict; None where it is not an RLFN's.
+        """Read the hyper-parameters from names and shapes in a state_dict; return None if it is not an RLFN's.
 
-        What is read need not be all that the tensors have: compare them with a network of that size.
+        Not every tensor is checked: compare them with a network of these hyper-parameters.
         """
         last = _outputs(state_dict, "upsampler.0.weight")
         scale = math.isqrt(last // _PICTURE)
@@ -145,6 +145,6 @@ class RLFN(nn.Module):
 
 
 def _outputs(state_dict: Mapping[str, Tensor], name: str) -> int:
-    """Output channels of a convolution's weights; 0 where there are none."""
+    """Return the output channels of a convolution's weights; 0 if the tensor is missing or not four-dimensional."""
     weight = state_dict.get(name)
     return 0 if weight is None or weight.ndim != 4 else len(weight)

@@ -1,4 +1,4 @@
-"""Names → rescalers: the registry, shipped weights, checkpoint formats, other people's upscalers and packages."""
+"""Model names and their rescalers: registry, shipped weights, checkpoint formats, third-party upscalers, plug-ins."""
 
 from hcd.zoo.checkpoints import Checkpoint, encode_checkpoint, hash_file, read_checkpoint, read_metadata
 from hcd.zoo.conversion import Conversion, convert

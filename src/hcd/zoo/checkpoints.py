@@ -1,4 +1,4 @@
-"""Weights files as data: this project's safetensors and official pickled state_dicts, nothing executed."""
+"""Read weights files as data: this project's safetensors and official pickled state_dicts; nothing is executed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from hcd.errors import WeightsError, printable
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights in memory.
+    """The content of a weights file.
 
     Attributes:
-        path: the file they came from.
-        tensors: name → float32 tensor on the CPU.
-        metadata: what this project's files say of themselves; empty for official files.
+        path: the file.
+        tensors: float32 tensors on the CPU, by name.
+        metadata: of this project's files; empty for official files.
         weights_hash: first 16 hexadecimal digits of the SHA-256 of the file.
     """
 
@@ -42,7 +42,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read ``.safetensors`` or an official ``.pth``; half-precision tensors are widened to float32.
 
     Raises:
-        WeightsError: the file is not there, cannot be read, or holds something else than tensors.
+        WeightsError: the file is missing, cannot be read, or contains anything but tensors.
     """
     tensors, metadata = read_content(path)
     if not isinstance(tensors, dict) or not all(
@@ -57,10 +57,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_content(path: Path) -> tuple[Any, dict[str, str]]:
-    """What is in a ``.safetensors`` file or a pickle of bare data, on the CPU, and the former's metadata.
+    """Return the content of a ``.safetensors`` file or of a pickle of plain data, on the CPU, and the metadata.
 
     Raises:
-        WeightsError: no such file, a damaged one, or a pickle that asks for more than tensors and plain containers.
+        WeightsError: the file is missing or damaged, or a pickle needs more than tensors and plain containers.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check the path given as weights")
@@ -69,12 +69,12 @@ def read_content(path: Path) -> tuple[Any, dict[str, str]]:
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
         with warnings.catch_warnings():
-            # It warns of pickle protocols and storages that official files have; what fits is checked later.
+            # Official files cause warnings about pickle protocols and storages; their tensors are checked later.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True), {}
-    except Exception as error:  # a damaged pickle ends in whatever its broken instructions raise
+    except Exception as error:  # a damaged pickle may raise anything
         if isinstance(error, pickle.UnpicklingError):
-            # PyTorch's own words advise to execute what is in the file.
+            # PyTorch's own message advises to execute the file.
             reason = "it is damaged, or a pickle of more than tensors"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -82,10 +82,10 @@ def read_content(path: Path) -> tuple[Any, dict[str, str]]:
 
 
 def hash_file(path: Path) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a weights file.
+    """Return the first 16 hexadecimal digits of the SHA-256 of a weights file.
 
     Raises:
-        WeightsError: no such file.
+        WeightsError: the file is missing.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check the path given as weights")
@@ -94,16 +94,16 @@ def hash_file(path: Path) -> str:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a ``.safetensors`` file says of itself, without loading its tensors."""
+    """Return the metadata of a ``.safetensors`` file without loading its tensors."""
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}
 
 
 def encode_checkpoint(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a ``.safetensors`` file, the same for the same content.
+    """Return the bytes of a ``.safetensors`` file; equal content gives equal bytes.
 
-    Departs: the safetensors library orders the metadata anew in every run, which would give equal weights
-        different hashes; here they are sorted.
+    Departs: the order of the safetensors library's metadata differs between runs, which would give equal weights
+        different hashes; here it is sorted.
     """
     data = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata=dict(metadata))
     (length,) = struct.unpack("<Q", data[:8])
@@ -115,7 +115,7 @@ def encode_checkpoint(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 
 def describe(tensors: Mapping[str, Tensor]) -> str:
-    """What a weights file looks like, for messages about files that fit nothing: number, some names and shapes."""
+    """Describe tensors for messages about unrecognized files: their number, some names and shapes."""
     count = f"{len(tensors) or 'no'} tensor{'' if len(tensors) == 1 else 's'}"
     shown = [printable(f"{key} {tuple(tensor.shape)}") for key, tensor in itertools.islice(tensors.items(), 4)]
     if len(tensors) > len(shown):

@@ -1,4 +1,4 @@
-"""Official checkpoints ↔ this project's weights files, tensors untouched."""
+"""Convert official checkpoints to this project's weights files and back, without changing tensors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SUFFIX = ".safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
         family: name of the family.
         scale: HR side / LR side.
-        settings: hyper-parameters, as read from the shapes.
-        latent: latent policy that goes with the weights when they are loaded from the new file.
-        dropped_latent: the policy that the old file recorded and the official format cannot; empty where none was.
+        settings: hyper-parameters, read from the shapes.
+        latent: the latent policy of weights loaded from the new file.
+        dropped_latent: the policy of the old file that the official format cannot record; empty if there is none.
         tensors: number of tensors.
-        files: what was written.
+        files: the files written.
     """
 
     family: str
@@ -40,23 +40,22 @@ class Conversion:
 
 
 def convert(source: Path, target: Path, *, official: bool = False, latent: str | None = None) -> Conversion:
-    """Convert a weights file, which is told by its tensors, not by its name.
+    """Convert a weights file, whose family is recognized by its tensors, not by its name.
 
-    Values stay as they are in float32 (half precision is widened), so the way there and back ends where it
-    began, and both files give the same pictures. They have different hashes: an LR file that one of them made
-    asks for that one.
+    Values stay the same in float32 (half precision is widened): a round trip restores the file, and both files give the
+    same pictures. Their hashes differ, so that an LR file asks for the weights file that made it.
 
     Args:
         source: official checkpoint, folder of a GRAIN, or ``.safetensors`` file.
         target: the ``.safetensors`` file to write; with ``official`` a ``.pth`` file, or for GRAIN a folder.
-        official: write what the authors' programs read.
-        latent: policy to record, ``zeros`` or ``gaussian:SEED``; default: the one that the source records, else that
-            of the family's official weights.
+        official: write the format of the authors' programs.
+        latent: policy to record, ``zeros`` or ``gaussian:SEED``; default: the policy of the source, else of the
+            family's official weights.
 
     Raises:
-        WeightsError: the source cannot be read or fits no family; the message says what it looks like.
-        UsageError: the target is not of the kind that is to be written, or the latent is not one of the family.
-        OutputError: it cannot be written.
+        WeightsError: the source cannot be read or belongs to no family; the message describes it.
+        UsageError: the target has the wrong suffix, or the family does not have this latent.
+        OutputError: the target cannot be written.
     """
     if not official and target.suffix != _SUFFIX:
         raise UsageError(f"{target}: weights are written as {_SUFFIX}; name it …{_SUFFIX}, or convert to official")
@@ -93,7 +92,7 @@ def _recognize(checkpoint: Checkpoint) -> tuple[Family, Layout]:
 
 
 def _metadata(checkpoint: Checkpoint, family: Family, layout: Layout, latent: LatentPolicy) -> dict[str, str]:
-    """What the new file says of itself; what the old one said of itself is kept."""
+    """Return the metadata of the new file, which includes that of the old one."""
     return {
         "source": checkpoint.weights_hash,
         **checkpoint.metadata,

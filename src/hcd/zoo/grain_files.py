@@ -1,4 +1,4 @@
-"""GRAIN's weights as its authors keep them: a folder of four files, read as data and written again."""
+"""Read and write GRAIN's official weights: a folder of four files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcd.nets.grain import GRAIN, GRAINConfig
 from hcd.zoo.checkpoints import Checkpoint, read_content
 
 _GENERATOR = "stylegan2-ffhq-config-f.pt"
-# Each file, the prefix that its names have here, and its number among the four where the authors number them.
+# For each file, the prefix of its names here, and the number that the authors give it.
 _PARTS = {
     "invRRDB_model.pt": ("invRRDB.", 1),
     "codeStyleGAN_model.pt": ("codeStyleGAN.", 2),
@@ -27,23 +27,22 @@ _GENERATOR_PREFIX = "codeStyleGAN.decoder."
 _AVERAGE = "latent_avg"
 
 GRAIN_FILES = (*_PARTS, _GENERATOR)
-"""The names that the files have in a folder."""
+"""Names of the four files in a folder."""
 
 
 def read_grain_folder(folder: Path) -> Checkpoint:
     """Read the official files of a folder into one state_dict of :class:`hcd.nets.grain.GRAIN`.
 
-    The generator and the average code come from the StyleGAN2 file, as in the official program, which
-    leaves out the generator that codeStyleGAN_model.pt holds too. ``module.`` before names, half
-    precision, bare state_dicts and those of the fine-tuning stage (``state_dict1`` to ``state_dict3``)
-    are taken as well.
+    As in the official program, the generator and the average code come from the StyleGAN2 file, and the generator in
+    codeStyleGAN_model.pt is ignored. Names may begin with ``module.``, values may be half precision, and state_dicts
+    may be bare or of the fine-tuning stage (``state_dict1`` to ``state_dict3``).
 
     Returns:
-        Float32 tensors named as in GRAIN's state_dict, of shapes that fit together; ``path`` is the folder,
-        ``weights_hash`` is :func:`hash_grain_folder`.
+        Float32 tensors with the names and shapes of GRAIN's state_dict; ``path`` is the folder, ``weights_hash`` is
+        :func:`hash_grain_folder`.
 
     Raises:
-        WeightsError: a file is missing, cannot be read, or holds something else than its part of a GRAIN.
+        WeightsError: a file is missing, cannot be read, or contains anything but its part of a GRAIN.
     """
     weights_hash = hash_grain_folder(folder)
     tensors: dict[str, Tensor] = {}
@@ -74,10 +73,10 @@ def read_grain_folder(folder: Path) -> Checkpoint:
 
 
 def hash_grain_folder(folder: Path) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of the four files, one after the other.
+    """Return the first 16 hexadecimal digits of the SHA-256 of the four files, one after the other.
 
     Raises:
-        WeightsError: a file is missing; names all that are.
+        WeightsError: files are missing; the message names all of them.
     """
     missing = [name for name in GRAIN_FILES if not (folder / name).is_file()]
     if missing:
@@ -93,19 +92,19 @@ def hash_grain_folder(folder: Path) -> str:
 
 
 def write_grain_folder(tensors: Mapping[str, Tensor], folder: Path) -> list[Path]:
-    """Write a state_dict of :class:`hcd.nets.grain.GRAIN` as the four official files; the folder is made.
+    """Write a state_dict of :class:`hcd.nets.grain.GRAIN` as the four official files; create the folder.
 
     Returns:
         The files, in the order of :data:`GRAIN_FILES`.
 
     Raises:
-        WeightsError: the names are not those of a GRAIN.
+        WeightsError: the tensors are not those of a GRAIN.
         OutputError: a file cannot be written.
     """
     config = GRAINConfig.of(tensors)
     if config is None:
         raise WeightsError(f"{folder}: not written; the weights are not a GRAIN's")
-    # The official loaders look into "opts" for nothing that concerns the weights.
+    # The official loaders need "opts", but nothing in it that concerns the weights.
     contents: dict[str, dict[str, Any]] = {
         name: {"state_dict": _under(tensors, prefix), "opts": {"output_size": config.size}}
         for name, (prefix, _) in _PARTS.items()
@@ -119,7 +118,7 @@ def write_grain_folder(tensors: Mapping[str, Tensor], folder: Path) -> list[Path
 
 
 def _read_parts(folder: Path) -> list[tuple[Path, str, dict[str, Tensor]]]:
-    """File, prefix and named tensors; a later file's take the place of an earlier one's."""
+    """Return file, prefix and named tensors of each part; later parts override earlier ones."""
     parts = []
     for name, (prefix, number) in _PARTS.items():
         path = folder / name
@@ -134,7 +133,7 @@ def _read_parts(folder: Path) -> list[tuple[Path, str, dict[str, Tensor]]]:
             f"{path}: holds no 'g_ema' with 'latent_avg'; give the StyleGAN2 file that GRAIN starts from"
         )
     parts.append((path, _GENERATOR_PREFIX, _named_tensors(path, content["g_ema"])))
-    # Some copies keep it as one row.
+    # Some copies store it as one row.
     average = content[_AVERAGE].squeeze(0) if content[_AVERAGE].ndim == 2 else content[_AVERAGE]
     parts.append((path, "", _named_tensors(path, {_AVERAGE: average})))
     return parts
@@ -148,7 +147,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _state_dict(path: Path, content: dict[str, Any], number: int) -> dict[str, Any]:
-    """The named tensors inside a file: under ``state_dict``, under their number, or the whole file."""
+    """Return the named tensors of a file: under ``state_dict``, under the file's number, or at the top."""
     for key in ("state_dict", f"state_dict{number}"):
         if key in content:
             if not isinstance(content[key], dict):
@@ -182,7 +181,7 @@ def _file_of(key: str) -> str:
 
 
 def _inner(key: str) -> str:
-    """The name of a tensor inside its file."""
+    """Return the name of a tensor inside its file."""
     if key.startswith(_GENERATOR_PREFIX):
         return key.removeprefix(_GENERATOR_PREFIX)
     return key if key == _AVERAGE else key.split(".", 1)[1]

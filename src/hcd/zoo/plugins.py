@@ -1,4 +1,4 @@
-"""Models that other installed packages add, by entry points of the group ``hcd.rescalers``."""
+"""Plug-ins: models of other installed packages, found by entry points of the group ``hcd.rescalers``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GROUP = "hcd.rescalers"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """A name that a package adds.
+    """A model name that a package adds.
 
     Attributes:
         name: the model name.
         package: distribution and version, for messages.
-        entry_point: what leads to the function; nothing of the package is imported before it is needed.
+        entry_point: refers to the function; the package is not imported before it is needed.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Plugin:
 
 
 def plugins() -> list[Plugin]:
-    """Every name that an installed package adds, in order; their code is not touched."""
+    """Return every name that an installed package adds, in order, without importing any package."""
     found = []
     for point in entry_points(group=GROUP):
         package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
@@ -39,16 +39,16 @@ def plugins() -> list[Plugin]:
 
 
 def is_plugin(name: str) -> bool:
-    """Whether an installed package adds that name."""
+    """Return whether an installed package adds that name."""
     return any(plugin.name == name for plugin in plugins())
 
 
 def load_plugin(name: str) -> Rescaler:
-    """Call the function behind a name.
+    """Call the function of a name and return its rescaler.
 
     Raises:
-        ModelError: two packages add the name, or the function fails or returns something else than a rescaler of
-            that name; the message names the package.
+        ModelError: two packages add the name, or the function fails, or returns anything but a rescaler of that name;
+            the message names the package.
     """
     candidates = [plugin for plugin in plugins() if plugin.name == name]
     if len(candidates) != 1:
@@ -58,7 +58,7 @@ def load_plugin(name: str) -> Rescaler:
     remedy = f"update or uninstall {plugin.package}"
     try:
         model = plugin.entry_point.load()()
-    except Exception as error:  # whatever the code of another package raises
+    except Exception as error:  # a package may raise anything
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(
             f"model '{name}': {plugin.package} failed to provide it ({type(error).__name__}: {reason}); {remedy}"
@@ -68,6 +68,6 @@ def load_plugin(name: str) -> Rescaler:
             f"model '{name}': {plugin.package} provided a {type(model).__name__}, needs an hcd.Rescaler; {remedy}"
         )
     if model.name != name:
-        # LR files say the model's own name, and have to lead back to it.
+        # LR files contain the model's own name, by which it must be found again.
         raise ModelError(f"model '{name}': {plugin.package} provided one that is named '{model.name}'; {remedy}")
     return model

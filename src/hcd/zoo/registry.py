@@ -1,4 +1,4 @@
-"""Model names and the rescalers they stand for."""
+"""The registry of model names, and ``load``."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _WEIGHTS_FOLDERS = _weights_folders()
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """One name of the registry.
+    """One model of the registry.
 
     Attributes:
-        name: what ``load`` takes.
-        architecture: a name of ``FAMILIES``, or ``bicubic``.
+        name: its name for ``load``.
+        architecture: a name in ``FAMILIES``, or ``bicubic``.
         scale: HR side / LR side.
         apart: its weights ship in a package of their own, ``hcd-weights``.
     """
@@ -49,28 +49,28 @@ class ModelEntry:
 
     @property
     def family(self) -> Family | None:
-        """What reads and builds its weights; None where it has none."""
+        """The family that reads and builds its weights; None if it has no weights."""
         return FAMILIES.get(self.architecture)
 
     @property
     def weights_file(self) -> Path | None:
-        """The shipped weights of this very name, if there are any."""
+        """The shipped weights of exactly this name, if any."""
         return self._shipped_file("safetensors")
 
     @property
     def card(self) -> Path | None:
-        """The model card of the shipped weights, if there are any."""
+        """The model card of the shipped weights, if any."""
         return self._shipped_file("md")
 
     @property
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Measured means of the shipped weights: set → preset → what ``hcd evaluate`` reports; empty for none."""
+        """Mean metrics of the shipped weights by set and preset, as ``hcd evaluate`` reports them; may be empty."""
         path = self._shipped_file("figures.json")
         return {} if path is None else json.loads(path.read_text("utf-8"))
 
     @property
     def missing(self) -> str | None:
-        """What to install where its weights ship apart and are not here; None where nothing is missing."""
+        """Tells what to install if its weights ship apart and are not installed; None if nothing is missing."""
         if not self.apart or self.weights_file is not None:
             return None
         return f"its weights are in the package {_WEIGHTS_PACKAGE}, which is not installed; pip install 'hcd[weights]'"
@@ -106,15 +106,15 @@ _ENTRIES = {
 
 
 def model_entries() -> list[ModelEntry]:
-    """Every entry of the registry, in order of name; names that other packages add are ``plugins``."""
+    """Return every entry of the registry, sorted by name; plug-ins are listed by ``plugins``."""
     return [_ENTRIES[name] for name in sorted(_ENTRIES)]
 
 
 def get_entry(name: str) -> ModelEntry:
-    """The entry of that name.
+    """Return the entry of that name.
 
     Raises:
-        ModelError: no such name; the message lists the known ones.
+        ModelError: unknown name; the message lists the known ones.
     """
     if name not in _ENTRIES:
         raise ModelError(unknown_name("model", name, [*sorted(_ENTRIES), *(plugin.name for plugin in plugins())]))
@@ -122,10 +122,10 @@ def get_entry(name: str) -> ModelEntry:
 
 
 def pick_device(name: str) -> str:
-    """``auto`` → ``cuda`` where there is one, else ``cpu``; other names are checked and returned.
+    """Return ``cuda`` for ``auto`` if there is one, else ``cpu``; check other names and return them.
 
     Raises:
-        UsageError: PyTorch knows no such device, or it is not there.
+        UsageError: PyTorch does not know the device, or it is not available.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -138,16 +138,16 @@ def pick_device(name: str) -> str:
 
 
 def load(name: str, *, weights: str | Path | None = None, latent: str | None = None, device: str = "cpu") -> Rescaler:
-    """A frozen rescaler, ready to use.
+    """Load a rescaler: in evaluation mode, with frozen weights.
 
     Args:
-        name: a model name, see ``model_entries``; a name that an installed package adds (entry points
+        name: a model name, see ``model_entries``; a plug-in of an installed package (entry points
             ``hcd.rescalers``); or ``spandrel:FILE``, a super-resolution model that the spandrel library reads.
         weights: an official checkpoint or this project's ``.safetensors``; for GRAIN the folder of the official
             files; default: the shipped weights.
-        latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (official IRN weights,
-            which were trained with noise there: ``gaussian:0``).
-        device: where the weights go, as PyTorch names it, or ``auto``.
+        latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (for official IRN weights, which
+            were trained with noise, ``gaussian:0``).
+        device: PyTorch's name of the device for the weights, or ``auto``.
 
     Raises:
         ModelError: unknown name, weights that ship in a package which is not installed, no weights ship at all and none
@@ -183,16 +183,16 @@ def load(name: str, *, weights: str | Path | None = None, latent: str | None = N
 
 
 def hash_weights(path: Path) -> str:
-    """The hash by which LR files name these weights: of one file, or of the files of a GRAIN folder.
+    """Return the hash by which LR files name weights: of one file, or of the files of a GRAIN folder.
 
     Raises:
-        WeightsError: no such file, or a folder without the files of a GRAIN.
+        WeightsError: the file is missing, or files of the GRAIN folder are.
     """
     return hash_grain_folder(path) if path.is_dir() else hash_file(path)
 
 
 def shipped_hash(name: str) -> str:
-    """Hash of the shipped weights that carry exactly this name; empty where there are none."""
+    """Return the hash of the shipped weights of exactly this name; empty if there are none."""
     path = get_entry(name).weights_file
     return "" if path is None else _hash_once(path)
 
@@ -201,7 +201,7 @@ _hash_once = functools.cache(hash_file)
 
 
 def _load_complete(name: str, weights: str | Path | None, latent: str | None) -> Rescaler:
-    """A model that settles weights and latent itself: of a package, or a file that spandrel reads."""
+    """Load a model that determines weights and latent itself: a plug-in, or a file that spandrel reads."""
     if weights is not None:
         raise UsageError(f"{name}: brings its own weights; leave {weights} out")
     model = load_upscaler(Path(name.removeprefix(SPANDREL))) if name.startswith(SPANDREL) else load_plugin(name)

@@ -1,4 +1,4 @@
-"""Importing torchvision beside a PyTorch that its compiled part does not fit."""
+"""Import torchvision beside a PyTorch build that its compiled operators do not fit."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 
 import torch
 
-# What the import of torchvision 0.28 describes to PyTorch whether or not its compiled part was loaded.
+# The operators that the import of torchvision 0.28 refers to even if its compiled part was not loaded. This file can go
+# once torchvision imports beside any PyTorch build.
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def import_torchvision() -> None:
-    """Import torchvision; where that fails for want of its compiled operators, declare those first.
+    """Import torchvision; if that fails because its compiled operators are missing, declare them first.
 
-    The published torchvision is compiled for the CUDA build of PyTorch. Beside a CPU build it goes on without its
-    compiled part, then stumbles over two operators that only that part declares. A declaration without an
-    implementation is enough for everything else in torchvision to work; calling one of the two still fails. A
-    torchvision that imports is left as it is, and no operator that exists is declared again.
+    The published torchvision is compiled for the CUDA build of PyTorch. Beside a CPU build it ignores its compiled
+    part, then refers to two operators that only that part declares. Declarations without implementations let everything
+    else work; calling the two still fails. Nothing is declared if torchvision imports by itself.
 
     Raises:
         ImportError: torchvision is not installed.

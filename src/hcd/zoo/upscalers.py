@@ -1,4 +1,4 @@
-"""``spandrel:FILE``: super-resolution models that the spandrel library reads, for fixed-kernel rescalers."""
+"""``spandrel:FILE``: load super-resolution models with the spandrel library, as fixed-kernel rescalers."""
 
 from __future__ import annotations
 
@@ -17,41 +17,40 @@ from hcd.zoo.checkpoints import describe, hash_file, read_content
 from hcd.zoo.torchvision_operators import import_torchvision
 
 SPANDREL = "spandrel:"
-"""What a model name begins with where a file follows."""
+"""Prefix of a model name that is followed by a file."""
 SPANDREL_RECORDED = "spandrel-"
-"""What the names begin with that such models have in LR files, which never say a path."""
+"""Prefix of the names of such models in LR files, which never contain a path."""
 
-# LR pixels a side of the picture that tells whether faster convolutions change anything: enough for all of them to be
-# used. Relative, of the norm.
+# Side of the LR picture that is upscaled to compare kernels, large enough for each of them; relative tolerance.
 _TRIAL, _TOLERANCE = 20, 1e-4
 
 
 def load_upscaler(path: Path) -> FixedKernelRescaler:
-    """Bicubic down, the super-resolution model of a file up; architecture, scale and demands are spandrel's findings.
+    """Make a rescaler of bicubic downscaling and a super-resolution model, which spandrel recognizes and describes.
 
-    The rescaler's name is ``spandrel-ARCHITECTURE-xSCALE``. Which file it was stands in ``weights_hash`` alone.
+    The rescaler's name is ``spandrel-ARCHITECTURE-xSCALE``; only ``weights_hash`` tells which file it was.
 
     Args:
-        path: ``.safetensors``, or a pickled state_dict (``.pth``, ``.pt``, ``.ckpt``), which is read with PyTorch's
-            unpickler of bare data (``weights_only``): nothing from a file is executed. TorchScript is not read.
+        path: ``.safetensors``, or a pickled state_dict (``.pth``, ``.pt``, ``.ckpt``), which is read as data
+            (``weights_only``): nothing is executed. TorchScript is refused.
 
     Raises:
         MissingDependencyError: the extra ``spandrel`` is not installed.
-        WeightsError: the file cannot be read, is of no architecture that spandrel knows, or is no super-resolution
-            model from RGB to RGB.
+        WeightsError: the file cannot be read, spandrel does not know its architecture, or it is not a
+            super-resolution model from RGB to RGB.
     """
     spandrel = _import_spandrel()
     weights_hash = hash_file(path)
     content = _read(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # architectures warn of their own habits
+            warnings.simplefilter("ignore")  # of third-party code
             model = spandrel.ModelLoader().load_from_state_dict(content)
     except spandrel.UnsupportedModelError as error:
         raise WeightsError(
             f"{path}: of no architecture that spandrel {spandrel.__version__} knows; {describe(_tensors(content))}"
         ) from error
-    except Exception as error:  # taken for an architecture that it then does not fit
+    except Exception as error:  # recognized as an architecture that it does not fit
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: spandrel cannot build it ({reason}); {describe(_tensors(content))}") from error
     architecture = model.architecture.id
@@ -76,7 +75,7 @@ def load_upscaler(path: Path) -> FixedKernelRescaler:
         weights_hash=weights_hash,
         size=SizeRequirement(minimum=size.minimum, multiple_of=size.multiple_of, square=size.square),
         precisions=tuple(precisions),
-        # Called as the descriptor does, which itself would clamp the result and cut the gradient off.
+        # Calls the network as spandrel's descriptor does, but without its clamp and `no_grad`.
         call=getattr(model, "_call_fn", None),
     )
     rescaler.freeze()
@@ -86,7 +85,7 @@ def load_upscaler(path: Path) -> FixedKernelRescaler:
 
 @torch.no_grad()
 def _use_fast_convolutions(rescaler: FixedKernelRescaler) -> None:
-    """Let a network's convolutions be those of :mod:`hcd.nets`, unless what it makes of a picture then differs."""
+    """Replace a network's convolutions by those of :mod:`hcd.nets.cpu`, unless its results then differ."""
     lr = torch.rand(1, 3, _TRIAL, _TRIAL, generator=torch.Generator().manual_seed(0))
     turned: list[nn.Conv2d] = []
     try:
@@ -94,7 +93,7 @@ def _use_fast_convolutions(rescaler: FixedKernelRescaler) -> None:
         turned = make_freezable(rescaler.upscaler)
         if (rescaler.upscale(lr) - expected).norm() <= _TOLERANCE * expected.norm():
             return
-    except Exception:  # of a network that does not run at this size; whoever runs it hears why
+    except Exception:  # the network does not run at this size; using it will say why
         pass
     for conv in turned:
         conv.__class__ = nn.Conv2d
@@ -112,7 +111,7 @@ def _import_spandrel() -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The content of a weights file, nested as its training program left it; spandrel finds the state_dict inside."""
+    """Return the content of a weights file, in which spandrel finds the state_dict."""
     content, _ = read_content(path)
     if not isinstance(content, dict) or not _tensors(content):
         raise WeightsError(f"{path}: holds no named tensors; give a .safetensors file or a pickled state_dict")
@@ -123,7 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Named tensors, at the top or one level below."""
+    """Return named tensors, from the top or from one level below."""
     for level in (content, *content.values()):
         if isinstance(level, Mapping):
             named = {str(key): value for key, value in level.items() if isinstance(value, Tensor)}

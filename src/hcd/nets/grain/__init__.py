@@ -1,4 +1,4 @@
-"""GRAIN: extreme rescaling of faces, 1024×1024 to 16×16 and back, with StyleGAN2 as prior of the way back.
+"""GRAIN: extreme rescaling of faces, 1024×1024 to 16×16 and back, with StyleGAN2 as the prior for upscaling.
 
 Source: Zhong et al., "Faithful Extreme Rescaling via Generative Prior Reciprocated Invertible
 Representations", CVPR 2022; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN",

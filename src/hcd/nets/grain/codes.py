@@ -1,4 +1,4 @@
-"""The code encoder: from the decoder's feature maps to one latent code for each layer of the generator."""
+"""The code encoder: maps the decoder's feature maps to one latent code per layer of the generator."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hcd.nets.grain.stylegan2 import Generator
 
 
 class StyleBlock(nn.Module):
-    """A feature map → two codes, and the map at half its size for the block of the next smaller level.
+    """Maps a feature map to two codes, and to a map of half the side for the next smaller level.
 
     Args:
-        side: of the feature map, at least 16. At 16 nothing is halved.
+        config: hyper-parameters of the network.
+        side: of the feature map, at least 16. At 16 the map is not halved.
     """
 
     def __init__(self, config: GRAINConfig, side: int) -> None:
@@ -32,7 +33,7 @@ class StyleBlock(nn.Module):
         self.linear1, self.linear2 = (nn.Linear(branch[-1], config.style_dim) for _ in range(2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[N, channels, side, side]`` → first code, second code (each ``[N, style_dim]``), halved map."""
+        """Map ``[N, channels, side, side]`` to two codes, each ``[N, style_dim]``, and the halved map."""
         halved = x
         if self.halves:
             halved = self.conv_first(x)
@@ -41,7 +42,7 @@ class StyleBlock(nn.Module):
 
 
 class CodeEncoder(nn.Module):
-    """Feature maps of all levels → codes ``[N, 2·log2(size) − 2, style_dim]``, relative to the average code."""
+    """Maps feature maps of all levels to codes ``[N, 2·log2(size) − 2, style_dim]``, relative to the average code."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class CodeEncoder(nn.Module):
 
 
 class CodeStyleGAN(nn.Module):
-    """Code encoder and StyleGAN2 generator under their official names."""
+    """Code encoder and StyleGAN2 generator, named as in official files."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()

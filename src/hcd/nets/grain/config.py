@@ -1,4 +1,4 @@
-"""Sizes and widths of a GRAIN, and reading them from the shapes of a state_dict."""
+"""Hyper-parameters of GRAIN, which can be read from the shapes in a state_dict."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from torch import Tensor
 from hcd.errors import UsageError
 
 LR_SIDE = 16
-"""Side of the LR picture, whatever the output size."""
+"""Side of the LR picture for every HR size."""
 _SIZES = (64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GRAINConfig:
-    """What distinguishes one GRAIN from another; the defaults are the published network.
+    """Hyper-parameters of a GRAIN; the defaults are the published network.
 
-    The LR picture is 16×16 for every output size, so the scale is ``size / 16``: 64, 32 and 16 for 1024,
-    512 and 256. A smaller network is then the published one without its largest levels. The code encoder,
-    which needs features of 16×16 to end at one vector, keeps all its stages, and every layer below the
-    output's three levels has the name and the shape that it has at 1024, so training may start from
-    official weights. (A fixed scale of 64 would leave an LR of 4×4 at 256, hence 48 numbers per face,
-    levels without an official counterpart and a code encoder that runs out of pixels.)
+    The LR picture is 16×16 for every HR size, so that the scale is ``size / 16``: 64, 32 and 16 for 1024, 512 and 256.
+    A smaller network is the published one without its largest levels. All layers below the three largest levels have
+    the names and shapes of the published network, so that training may start from official weights. (A fixed scale of
+    64 would give an LR of 4×4 at 256: 48 numbers per face, and too few pixels for the code encoder.)
 
     Attributes:
         size: side of the HR picture: 64, 128, 256, 512 or 1024.
@@ -33,11 +31,11 @@ class GRAINConfig:
         trunk_blocks: RRDBs of the encoder.
         style_dim: length of a latent code.
         mapping_layers: of StyleGAN2's mapping network.
-        generator_channels: of StyleGAN2 at 4, 8, … size; empty for those of its configuration F.
+        generator_channels: of StyleGAN2 at 4, 8, … size; empty for its configuration F.
         fusion_channels: of the fusion's three branches.
 
     Raises:
-        UsageError: another size, a width below 1, or not one generator width per resolution.
+        UsageError: unknown size, a width below 1, or not one generator width per resolution.
     """
 
     size: int = 1024
@@ -81,7 +79,7 @@ class GRAINConfig:
 
     @classmethod
     def of(cls, state_dict: Mapping[str, Tensor]) -> GRAINConfig | None:
-        """Read everything from the names and shapes of a GRAIN's state_dict; None where it is not one's."""
+        """Read the hyper-parameters from names and shapes in a state_dict; return None if it is not a GRAIN's."""
 
         def width(key: str, dim: int = 0) -> int:
             tensor = state_dict.get(key)

@@ -1,4 +1,4 @@
-"""Upscaling-priors decoding: the decoder's and the generator's three largest feature maps → HR."""
+"""Fusion: maps the three largest feature maps of decoder and generator to HR."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REDUCTION = 16
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs every channel by what the means of all of them say.
+    """Squeeze-and-excitation: weights every channel by a function of all channels' means.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
     """
@@ -34,7 +34,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Maps three pairs of feature maps, at a quarter, half and all of the HR side, to ``[N, 3, size, size]``."""
+    """Maps three pairs of feature maps, at a quarter, half and full HR side, to ``[N, 3, size, size]``."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Fusion(nn.Module):
         self.out = chain(joined, quarter, quarter, half, half, 3, picture=True)
 
     def forward(self, features: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
-        """Feature maps of the decoder and of the generator; the last three of each are used."""
+        """Fuse the last three feature maps of the decoder with those of the generator."""
         branches = ((self.se1, self.conv1), (self.se2, self.conv2), (self.se3, self.conv3))
         maps = [
             recomputed(functools.partial(_branch, excite, convs), decoded, prior)

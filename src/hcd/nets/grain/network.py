@@ -1,4 +1,4 @@
-"""The whole network: rescaling, codes, generator and fusion joined."""
+"""The GRAIN network: encoder, decoder, code encoder, generator and fusion."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from hcd.nets.grain.rescaling import InvertibleRRDB
 
 
 class GRAIN(nn.Module):
-    """Downscales to 16×16; upscales with the help of a face generator. Pictures are in [−1, 1].
+    """Downscales to 16×16; upscales with a face generator as prior. Pictures are in [−1, 1].
 
-    The state_dict holds those of the official files under the prefixes ``invRRDB.``, ``codeStyleGAN.``
-    and ``Fusion.``, and ``latent_avg``, the generator's average code.
+    The state_dict holds those of the official files under the prefixes ``invRRDB.``, ``codeStyleGAN.`` and
+    ``Fusion.``, and ``latent_avg``, the generator's average code.
 
     Args:
-        config: sizes and widths; by default the published network for 1024×1024.
+        config: hyper-parameters; default: the published network for 1024×1024.
 
-    Departs: the official test program adds uniform noise where the LR picture is rounded; here nothing
-    is added, rounding is the caller's. Pictures that only serve training (the decoder's own, the
-    generator's) are not made on the kernel.
+    Departs: the official test program adds uniform noise where it rounds the LR picture; here nothing is added, and the
+    caller rounds. Pictures that only serve training (the decoder's and the generator's own) are not computed.
     """
 
     latent_avg: Tensor
@@ -37,18 +36,18 @@ class GRAIN(nn.Module):
         self.register_buffer("latent_avg", torch.zeros(self.config.style_dim))
 
     def downscale(self, hr: Tensor) -> Tensor:
-        """``[N, 3, size, size]`` → ``[N, 3, 16, 16]``."""
+        """Map ``[N, 3, size, size]`` to ``[N, 3, 16, 16]``."""
         lr: Tensor = self.invRRDB.enc(hr)
         return lr
 
     def upscale(self, lr: Tensor) -> Tensor:
-        """``[N, 3, 16, 16]`` → ``[N, 3, size, size]``."""
+        """Map ``[N, 3, 16, 16]`` to ``[N, 3, size, size]``."""
         features = self.invRRDB.dec.features(lr)
         codes = self.codes(features)
         hr: Tensor = self.Fusion(features, self.codeStyleGAN.decoder.features(codes)[-3:])
         return hr
 
     def codes(self, features: list[Tensor]) -> Tensor:
-        """Feature maps of the decoder → the generator's codes ``[N, layers, style_dim]``."""
+        """Map the decoder's feature maps to the generator's codes ``[N, layers, style_dim]``."""
         codes: Tensor = self.codeStyleGAN.encoder(features) + self.latent_avg
         return codes

@@ -1,4 +1,4 @@
-"""Trading time for memory: a gradient computes the inside of a block again rather than keeping it."""
+"""Gradient checkpointing: recompute a block in the backward pass instead of saving its activations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(block: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """``block(*inputs)``, of which autograd keeps the inputs alone; the backward pass runs the block once more.
+    """Return ``block(*inputs)``; autograd saves the inputs only, and the backward pass runs the block once more.
 
-    A dense block at 1024×1024 would otherwise keep 2 GiB, and the last layers of the fusion 4.
+    Otherwise a dense block at 1024×1024 would save 2 GiB, and the last layers of the fusion 4 GiB.
 
     Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016 (arXiv 1604.06174).
     """

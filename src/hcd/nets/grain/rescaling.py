@@ -1,4 +1,4 @@
-"""The invertible-rescaling part: encoder to 16×16, decoder through every level up to the HR size."""
+"""Encoder to 16×16, and decoder with a feature map per level up to the HR size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hcd.nets.grain.config import GRAINConfig
 from hcd.nets.grain.recompute import recomputed
 
 _SLOPE = 0.2
-# Where a start close to zero (mid gray) or to the identity helps.
+# Gain of layers that are initialized close to zero (mid gray) or to the identity.
 _SMALL = 0.1
-# RRDBs per level; the largest levels have one of a single dense block of four convolutions instead.
+# RRDBs per level; larger levels have one RRDB of a single dense block of four convolutions.
 _BLOCKS = {16: 3, 32: 3, 64: 3, 128: 2, 256: 1}
 
 
 def conv(in_channels: int, out_channels: int, *, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
-    """3×3, padding 1; starts at weights that multiply the spread of what passes through by about ``gain``."""
+    """Make a 3×3 convolution with padding 1, initialized to multiply the standard deviation by about ``gain``."""
     layer = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
     with torch.no_grad():
@@ -31,15 +31,17 @@ def conv(in_channels: int, out_channels: int, *, stride: int = 1, gain: float = 
 
 
 def activation() -> nn.LeakyReLU:
-    """In place: what is kept for its gradient is then what the next layer keeps anyway."""
+    """Make a leaky ReLU; in place, since its gradient then needs the tensor that the next layer saves anyway."""
     return nn.LeakyReLU(_SLOPE, inplace=True)
 
 
 def chain(*widths: int, stride: int = 1, picture: bool = False) -> nn.Sequential:
-    """Convolutions from width to width, each followed by the activation.
+    """Chain convolutions from width to width, each followed by the activation.
 
     Args:
-        picture: the last one makes pictures; it has no activation and starts near mid gray.
+        widths: channels before the first convolution, then after each.
+        stride: of every convolution.
+        picture: the result is a picture: the last convolution has no activation and is initialized near mid gray.
     """
     layers: list[nn.Module] = []
     for in_channels, out_channels in itertools.pairwise(widths[:-1] if picture else widths):
@@ -50,7 +52,7 @@ def chain(*widths: int, stride: int = 1, picture: bool = False) -> nn.Sequential
 
 
 class Encoder(nn.Module):
-    """HR ``[N, 3, size, size]`` in [−1, 1] → LR ``[N, 3, 16, 16]``."""
+    """Maps HR ``[N, 3, size, size]`` in [−1, 1] to LR ``[N, 3, 16, 16]``."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """LR ``[N, 3, 16, 16]`` → one feature map ``[N, channels, side, side]`` for each level, and a picture."""
+    """Maps LR ``[N, 3, 16, 16]`` to one feature map ``[N, channels, side, side]`` per level, and to a picture."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class Decoder(nn.Module):
         self.out = chain(width, width, width // 2, 3, picture=True)
 
     def features(self, lr: Tensor) -> list[Tensor]:
-        """The feature maps of all levels, smallest first."""
+        """Return the feature maps of all levels, smallest first."""
         found: list[Tensor] = []
         x: Tensor = self.conv_first(lr)
         for side in self.levels:
@@ -102,13 +104,13 @@ class Decoder(nn.Module):
         return result
 
     def forward(self, lr: Tensor) -> Tensor:
-        """The decoder's own HR picture, which trains it; the fusion uses the features alone."""
+        """Return the decoder's own HR picture, used in training only; the fusion takes the feature maps."""
         hr: Tensor = self.out(self.features(lr)[-1])
         return hr
 
 
 class InvertibleRRDB(nn.Module):
-    """Encoder and decoder under their official names."""
+    """Encoder and decoder, named as in official files."""
 
     def __init__(self, config: GRAINConfig) -> None:
         super().__init__()

@@ -4,8 +4,8 @@ Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 
 1912.04958), configuration F. Names and shapes of the state_dict are those of the PyTorch checkpoints
 that GRAIN loads.
 
-Departs: a style multiplies the features, and the demodulation the result, instead of both multiplying
-the weights (section 2.2 of the paper shows that these are the same); so a batch is one convolution.
+Departs: a style multiplies the features, and the demodulation the result, instead of both multiplying the weights
+(equal by section 2.2 of the paper), so that a batch is one convolution.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ _MAPPING_RATE = 0.01
 
 
 def _fir() -> Tensor:
-    """The 4×4 binomial filter whose weights sum to 4, to make up for the zeros between enlarged samples."""
+    """Return the 4×4 binomial filter; its weights sum to 4, to make up for the zeros between upsampled samples."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return torch.outer(taps, taps) / 16
 
 
 def _leaky(x: Tensor) -> Tensor:
-    """Leaky rectifier that keeps the variance of its input."""
+    """Apply a leaky ReLU, scaled to preserve the variance."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
 class EqualLinear(nn.Module):
-    """Linear layer whose weights are stored at unit variance and scaled when used.
+    """Linear layer with equalized learning rate: weights have unit variance and are scaled in the forward pass.
 
     Args:
-        rate: factor of weights and bias, by which they learn slower than others.
+        in_features, out_features: of the layer.
+        rate: factor of the learning rate of weights and bias.
         bias: initial value of the bias.
     """
 
@@ -54,7 +55,7 @@ class EqualLinear(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Scales every vector to a mean square of one."""
+    """Normalizes every vector to a mean square of one."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + _EPSILON)
@@ -85,7 +86,7 @@ class Blur(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Enlarges pictures ×2: zeros between the samples, then the FIR filter."""
+    """Upsamples pictures ×2: zeros between the samples, then the FIR filter."""
 
     kernel: Tensor
 
@@ -103,8 +104,8 @@ class ModulatedConv(nn.Module):
 
     Args:
         kernel_size: 1 or 3.
-        demodulate: scale the outputs to unit variance, were the inputs of unit variance.
-        upsample: enlarge ×2.
+        demodulate: scale the outputs to unit variance, assuming inputs of unit variance.
+        upsample: upsample ×2.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class ModulatedConv(nn.Module):
         self.blur = Blur() if upsample else None
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """``[N, in, H, W]`` and ``[N, style_dim]`` → ``[N, out, H, W]``, or twice the sides."""
+        """Map ``[N, in, H, W]`` and a code ``[N, style_dim]`` to ``[N, out, H, W]``, or twice the sides."""
         style = self.modulation(code)
         weight = self.weight[0] / math.sqrt(self.weight[0, 0].numel())
         x = x * style[:, :, None, None]
@@ -150,7 +151,7 @@ class Noise(nn.Module):
 
 
 class BiasedActivation(nn.Module):
-    """Bias for each channel, then the leaky rectifier."""
+    """Bias per channel, then the leaky ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -175,7 +176,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Features → their part of the picture, added to the enlarged picture of the level below."""
+    """Maps features to RGB and adds the upsampled picture of the level below."""
 
     def __init__(self, in_channels: int, style_dim: int, *, upsample: bool = True) -> None:
         super().__init__()
@@ -189,7 +190,7 @@ class ToRGB(nn.Module):
 
 
 class ConstantInput(nn.Module):
-    """What the generator starts from: learned features of 4×4."""
+    """The generator's input: learned features of 4×4."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -197,12 +198,12 @@ class ConstantInput(nn.Module):
 
 
 class Generator(nn.Module):
-    """Codes, one per layer → feature maps of every resolution and the picture. The noise maps are weights too.
+    """Maps codes, one per layer, to feature maps of every resolution and a picture. Noise maps are weights too.
 
     Args:
         style_dim: length of a code.
         channels: of the feature maps at 4, 8, 16, …
-        mapping_layers: of the mapping network, which makes codes of Gaussian vectors.
+        mapping_layers: of the mapping network from Gaussian vectors to codes.
     """
 
     def __init__(self, *, style_dim: int, channels: Sequence[int], mapping_layers: int = 8) -> None:
@@ -223,12 +224,12 @@ class Generator(nn.Module):
                 self.noises.register_buffer(f"noise_{2 * level + layer}", torch.randn(1, 1, side, side))
 
     def mapping(self, z: Tensor) -> Tensor:
-        """Gaussian vectors ``[N, style_dim]`` → codes of the same shape. GRAIN's codes do not come from here."""
+        """Map Gaussian vectors ``[N, style_dim]`` to codes of the same shape. GRAIN does not use it."""
         codes: Tensor = self.style(z)
         return codes
 
     def features(self, codes: Tensor) -> list[Tensor]:
-        """Codes ``[N, 2·levels, style_dim]`` → the feature maps at 4, 8, 16, … that pictures are made of."""
+        """Map codes ``[N, 2·levels, style_dim]`` to the feature maps at 4, 8, 16, …"""
         x = self.input.input.expand(len(codes), -1, -1, -1)
         found: list[Tensor] = []
         for layer, conv in enumerate([self.conv1, *self.convs]):
@@ -238,7 +239,7 @@ class Generator(nn.Module):
         return found
 
     def image(self, features: Sequence[Tensor], codes: Tensor) -> Tensor:
-        """The picture ``[N, 3, side, side]`` of ``features(codes)``, in [−1, 1] for natural codes."""
+        """Map ``features(codes)`` to the picture ``[N, 3, side, side]``, in [−1, 1] for natural codes."""
         rgb: Tensor = self.to_rgb1(features[0], codes[:, 1])
         for level, to_rgb in enumerate(self.to_rgbs, start=1):
             rgb = to_rgb(features[level], codes[:, 2 * level + 1], rgb)

@@ -1,4 +1,4 @@
-"""The families of networks whose weights the zoo reads."""
+"""Families of networks whose weights the zoo can read."""
 
 from hcd.zoo.families.base import Family, Layout
 from hcd.zoo.families.grain import GRAINFamily
@@ -10,6 +10,6 @@ from hcd.zoo.families.rlfn import RLFNFamily
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (IRNFamily(), LightFamily(), HCFlowFamily(), GRAINFamily(), RLFNFamily())
 }
-"""Name → family, in the order in which they are tried on a file."""
+"""Families by name, in the order in which they are tried on a file."""
 
 __all__ = ["FAMILIES", "Family", "Layout"]

@@ -1,4 +1,4 @@
-"""What the zoo knows of a family of networks: telling its checkpoints from others, checking and building them."""
+"""The interface of a family of networks: recognize, check and build its checkpoints."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hcd.zoo.checkpoints import Checkpoint, read_checkpoint
 @final
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What names and shapes of tensors say about the network that they are of.
+    """A network, as read from names and shapes of its tensors.
 
     Attributes:
         scale: HR side / LR side.
-        settings: its hyper-parameters, of types that JSON has.
-        text: the same for messages, for instance ``an IRN of blocks (8, 8)``.
-        build: makes the network, with weights that are yet to be loaded.
+        settings: its hyper-parameters, of JSON types.
+        text: a description for messages, for instance ``an IRN of blocks (8, 8)``.
+        build: makes the network; its weights are to be loaded.
     """
 
     scale: int
@@ -40,15 +40,15 @@ class Layout:
 class Family(ABC):
     """One architecture.
 
-    To add one: a subclass in a file of its own, an instance in ``FAMILIES``, its names in the registry.
+    To add one, write a subclass in a file of its own, and add an instance to ``FAMILIES`` and names to the registry.
 
     Attributes:
         name: in the registry and in the metadata of weights files.
         title: in messages.
-        official_latent: the latent that the authors' weights were trained for.
-        has_latent: whether there is anything to choose.
+        official_latent: the latent policy of the authors' weights.
+        has_latent: whether the latent can be chosen.
         source: where the official weights come from.
-        weights: what is given as weights, in words.
+        weights: describes what to give as weights, for messages.
     """
 
     name: ClassVar[str]
@@ -60,11 +60,11 @@ class Family(ABC):
 
     @abstractmethod
     def layout(self, tensors: Mapping[str, Tensor]) -> Layout | None:
-        """Read hyper-parameters and scale from names and shapes; None where the tensors are no such network's."""
+        """Read hyper-parameters and scale from names and shapes; return None if these are not the family's."""
 
     @abstractmethod
     def rescaler(self, net: nn.Module, *, name: str, weights_hash: str, latent: LatentPolicy) -> Rescaler:
-        """The rescaler around a network that ``build`` made."""
+        """Make the rescaler of a network that ``build`` made."""
 
     def read(self, path: Path) -> Checkpoint:
         """Read an official checkpoint or a ``.safetensors`` file.
@@ -75,10 +75,10 @@ class Family(ABC):
         return read_checkpoint(path)
 
     def write_official(self, tensors: Mapping[str, Tensor], path: Path) -> list[Path]:
-        """Write tensors, named as the network's, the way the authors' program reads them; returns the files.
+        """Write tensors with the network's names in the format of the authors' program; return the files.
 
         Raises:
-            UsageError: the path is not of the kind that official weights are.
+            UsageError: the path has the wrong suffix.
             OutputError: it cannot be written.
         """
         if path.suffix not in (".pth", ".pt"):
@@ -90,11 +90,11 @@ class Family(ABC):
 
     @final
     def latent(self, checkpoint: Checkpoint, asked: str | None = None) -> LatentPolicy:
-        """The latent policy asked for, else what the weights' file says, else that of official ones.
+        """Return the latent policy asked for, else that of the weights file, else that of official weights.
 
         Raises:
-            UsageError: none such is asked for, or the family has no latent.
-            WeightsError: the file says something else than a policy.
+            UsageError: unknown policy asked for, or the family has no latent.
+            WeightsError: the file contains an unknown policy.
         """
         if asked is not None:
             policy = LatentPolicy.parse(asked)
@@ -111,12 +111,12 @@ class Family(ABC):
 
     @final
     def check(self, checkpoint: Checkpoint, layout: Layout) -> list[str]:
-        """Compare every tensor with a network of that layout; returns the names in the network's own order.
+        """Compare every tensor with a network of that layout; return the names in the network's order.
 
         Raises:
-            WeightsError: a tensor is missing, has another shape, or is none of such a network, or there can be none.
+            WeightsError: missing or unexpected tensor, wrong shape, or sizes that no network can have.
         """
-        # On a device without memory: a file's names may claim any size.
+        # On the meta device: the names in a file may claim any size.
         try:
             with torch.device("meta"), _Uninitialized():
                 expected = layout.build().state_dict()
@@ -136,10 +136,10 @@ class Family(ABC):
 
     @final
     def build(self, checkpoint: Checkpoint, layout: Layout) -> nn.Module:
-        """The network with the weights of the checkpoint.
+        """Build the network and load the weights of the checkpoint.
 
         Raises:
-            WeightsError: they do not fit.
+            WeightsError: the weights do not fit.
         """
         self.check(checkpoint, layout)
         with _Uninitialized():
@@ -152,10 +152,10 @@ class Family(ABC):
 
 
 class _Uninitialized(TorchFunctionMode):
-    """Leaves out the random initialization of weights that a checkpoint is about to replace.
+    """Skips the random initialization of weights that a checkpoint will replace.
 
-    Drawing them takes longer than reading them, moves PyTorch's global generator, and on the meta device imports
-    all of its compiler.
+    Drawing them takes longer than reading them, advances PyTorch's global generator, and on the meta device imports
+    its compiler.
     """
 
     def __torch_function__(

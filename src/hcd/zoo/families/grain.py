@@ -1,4 +1,4 @@
-"""GRAIN weights: a folder of four official files, or one of this project's."""
+"""GRAIN weights: a folder of four official files, or one file of this project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hcd.zoo.grain_files import GRAIN_FILES, read_grain_folder, write_grain_fold
 
 @final
 class GRAINFamily(Family):
-    """The generator's noise is part of the weights, so there is no latent to choose."""
+    """There is no latent: the generator's noise is part of the weights."""
 
     name = "grain"
     title = "GRAIN"

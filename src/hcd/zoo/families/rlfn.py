@@ -1,4 +1,4 @@
-"""RLFN checkpoints, each the receiver of a fixed-kernel rescaler."""
+"""RLFN checkpoints, used as upscalers of fixed-kernel rescalers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcd.zoo.families.base import Family, Layout
 
 @final
 class RLFNFamily(Family):
-    """Bicubic down, RLFN up; nothing is split off, so there is no latent."""
+    """Bicubic downscaling, RLFN upscaling; there is no latent."""
 
     name = "rlfn"
     title = "RLFN"
@@ -36,7 +36,7 @@ class RLFNFamily(Family):
         )
 
     def rescaler(self, net: nn.Module, *, name: str, weights_hash: str, latent: LatentPolicy) -> Rescaler:
-        # Channels-last is the layout that CPU and GPU convolutions run fastest in.
+        # Convolutions run fastest in channels-last.
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return FixedKernelRescaler(
             net,
