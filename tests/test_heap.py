@@ -85,7 +85,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch):
     """``library(mallopt=…)`` is what this process is linked to, and nothing has been asked of it."""
-    for name in (*heap._DECIDES, "GLIBC_TUNABLES"):
+    for name in (*heap._CONFIGURES, "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(heap, "_keeps", False)
 

@@ -1,7 +1,8 @@
-"""What is counted of memory is what is taken; limits are kept to, and what is too little is named with the least."""
+"""Memory planning: counts agree with measurements, limits hold, and errors name the minimum."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -34,6 +35,35 @@ def bytes_per_pixel(model, work):
 def spare(monkeypatch, size):
     """So many bytes may be taken, whatever limit is given and whatever the machine has."""
     monkeypatch.setattr(memory, "_spare", lambda device, limit: size)
+
+
+def least(monkeypatch, succeeds):
+    """The least bytes to spare with which a call returns true, to 100 KB."""
+    low, high = 0, 2 * GIB
+    while high - low > 1e5:
+        spare(monkeypatch, (low + high) / 2)
+        low, high = (low, (low + high) / 2) if succeeds() else ((low + high) / 2, high)
+    return high
+
+
+def least_for_whole(monkeypatch, hr, model, **settings):
+    """The least bytes to spare with which a picture is solved as a whole."""
+
+    def is_whole():
+        try:
+            return fitted(hr, model, **settings) is model
+        except PictureTooLargeError:
+            return False
+
+    return least(monkeypatch, is_whole)
+
+
+def areas(tiled, height, width):
+    """LR pixels of the windows that a picture is cut into."""
+    return [
+        (tile.window_bottom - tile.window_top) * (tile.window_right - tile.window_left)
+        for tile in tiled.tiles(height, width)
+    ]
 
 
 def fitted(hr, model, **settings):
@@ -92,23 +122,16 @@ class TestFitting:
 
     @pytest.fixture
     def hr(self):
-        return torch.rand(1, 3, 200, 240)
+        return torch.rand(1, 3, 400, 480)
 
     @pytest.fixture(autouse=True)
     def prepared(self, model):
-        """With its weights laid out, which else would count."""
+        """With its kernels prepared, which else would count."""
         lr = torch.rand(1, 3, 8, 8, requires_grad=True)
         for precision in ("float32", "auto"):
             with gradient_precision(precision):
                 model.upscale(lr).sum().backward()
         assert bytes_to_prepare(model, gradients=True) == 0
-
-    def kept(self, hr, steps=5):
-        return memory._HOLES + (16 + 2 * steps) * hr.nbytes // 4
-
-    def needed(self, model, hr, work=None):
-        """For the whole picture, beside what is kept."""
-        return memory._MARGIN * bytes_per_pixel(model, work or Solving()) * hr[0, 0].numel()
 
     def test_what_fits_is_left_whole(self, model, hr, monkeypatch):
         spare(monkeypatch, 10 * GIB)
@@ -117,109 +140,77 @@ class TestFitting:
         assert fit_upscaling(hr, model) is model
 
     def test_what_does_not_fit_is_tiled(self, model, hr, monkeypatch):
-        kept = self.kept(hr)
-        spare(monkeypatch, kept + 1.01 * self.needed(model, hr))
-        assert fitted(hr, model) is model
-        # Both networks at once are too much. Tiles take one at a time, but more is kept.
-        assert isinstance(fitted(hr, model, steps_hr=5), TiledRescaler)
-        spare(monkeypatch, kept + 0.99 * self.needed(model, hr))
+        spare(monkeypatch, 0.99 * least_for_whole(monkeypatch, hr, model))
         tiled = fitted(hr, model)
         assert isinstance(tiled, TiledRescaler)
         assert tiled.inner is model
         assert tiled.halo == receptive_field_of(model)
-        # A plain LR picture needs no gradient.
+        # A plain LR picture needs no gradient, upscaling neither.
         assert fitted(hr, model, steps_lr=0) is model
+        assert fit_upscaling(model.downscale(hr), model) is model
+
+    def test_what_is_done_decides(self, model, hr, monkeypatch):
+        plain, few, lr, many, hr_too = (
+            least_for_whole(monkeypatch, hr, model, **settings)
+            for settings in (
+                {"steps_lr": 0},
+                {"steps_lr": 3},
+                {"steps_lr": 8},
+                {"steps_lr": 40},
+                {"steps_lr": 8, "steps_hr": 5},
+            )
+        )
+        # A solver keeps the last few evaluations. An HR stage holds both networks at once.
+        assert plain < few < lr == many < hr_too
 
     def test_windows_fit_and_use_what_there_is(self, model, hr, monkeypatch):
-        kept = self.kept(hr)
-        for share in (0.3, 0.6, 0.9):
-            spare(monkeypatch, kept + share * self.needed(model, hr))
-            tiled = fitted(hr, model)
-            largest = max(
-                (tile.window_bottom - tile.window_top) * (tile.window_right - tile.window_left)
-                for tile in tiled.tiles(100, 120)
-            )
-            assert 0.25 * share * 100 * 120 < largest <= share * 100 * 120
+        whole = least_for_whole(monkeypatch, hr, model)
+        largest = []
+        for share in (0.5, 0.7, 0.95):
+            spare(monkeypatch, share * whole)
+            largest.append(max(areas(fitted(hr, model), 200, 240)))
+            assert largest[-1] < share * 200 * 240
+        assert largest[0] < largest[-1]
+        assert largest == sorted(largest)
 
     def test_windows_grow_no_larger_than_pays(self, model, hr, monkeypatch):
-        monkeypatch.setattr(memory, "_LARGEST_WINDOW", 60 * 60 * model.scale**2)
-        spare(monkeypatch, self.kept(hr) + 0.9 * self.needed(model, hr))
-        tiles = fitted(hr, model).tiles(100, 120)
-        areas = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]
-        assert 0.25 * 60 * 60 < max(areas) <= 60 * 60
+        spare(monkeypatch, 0.99 * least_for_whole(monkeypatch, hr, model))
+        small = dataclasses.replace(memory._RETURNED, largest_window=60 * 60 * model.scale**2)
+        monkeypatch.setattr(memory, "_RETURNED", small)
+        assert 0.25 * 60 * 60 < max(areas(fitted(hr, model), 200, 240)) <= 60 * 60
         # What fits whole is not cut.
-        spare(monkeypatch, self.kept(hr) + 1.1 * self.needed(model, hr))
+        spare(monkeypatch, 10 * GIB)
         assert fitted(hr, model) is model
 
-    def test_kept_memory_has_holes(self, model, hr, monkeypatch):
+    def test_freed_memory_that_is_kept_fragments(self, model, hr, monkeypatch):
+        returned = least_for_whole(monkeypatch, hr, model)
         monkeypatch.setattr(memory, "keeps_freed", lambda: True)
-        of_picture = self.kept(hr), memory._HOLES + 3 * hr.nbytes * model.scale**2
-        both = bytes_per_pixel(model, Solving()) * hr[0, 0].numel()
-        up = bytes_per_pixel(model, memory._upscale) * hr[0, 0].numel() * model.scale**2
-        for share, fits in ((0.99, False), (1.01, True)):
-            spare(monkeypatch, of_picture[0] + share * memory._MARGIN_KEPT * both)
-            assert (fitted(hr, model) is model) == fits
-            spare(monkeypatch, of_picture[1] + share * memory._MARGIN_KEPT_PLAIN * up)
-            assert (fit_upscaling(hr, model) is model) == fits
-        assert memory._MARGIN < memory._MARGIN_KEPT < memory._MARGIN_KEPT_PLAIN
+        assert least_for_whole(monkeypatch, hr, model) > 1.1 * returned
 
-    def test_windows_of_kept_memory_are_larger(self, model, hr, monkeypatch):
-        monkeypatch.setattr(memory, "_LARGEST_WINDOW", 40 * 40 * model.scale**2)
-        monkeypatch.setattr(memory, "_LARGEST_KEPT", 70 * 70 * model.scale**2)
-        spare(monkeypatch, self.kept(hr) + 0.99 * self.needed(model, hr))
-        for keeps, least, most in ((False, 30, 40), (True, 50, 70)):
-            monkeypatch.setattr(memory, "keeps_freed", lambda keeps=keeps: keeps)
-            tiles = fitted(hr, model).tiles(100, 120)
-            areas = [(t.window_bottom - t.window_top) * (t.window_right - t.window_left) for t in tiles]
-            assert least**2 < max(areas) <= most**2
-
-    def test_memory_is_given_back_between_tiles_where_there_is_too_much_of_it(self, model, hr, monkeypatch):
-        given, held = [], [0]
-        monkeypatch.setattr(memory, "keeps_freed", lambda: True)
-        monkeypatch.setattr(memory, "give_back", lambda: given.append(held[0]))
+    def test_the_heap_is_trimmed_between_tiles_where_too_much_is_held(self, model, hr, monkeypatch):
+        trimmed, held = [], [0]
+        monkeypatch.setattr(memory, "give_back", lambda: trimmed.append(held[0]))
         monkeypatch.setattr(memory, "_resident", lambda: held[0])
-        room = self.kept(hr) + 0.9 * self.needed(model, hr)
+        room = 0.9 * least_for_whole(monkeypatch, hr, model)
         spare(monkeypatch, room)
         tiled = fitted(hr, model)
         for held[0] in (0, int(0.6 * room), int(room)):
             tiled._before_tile()
-        assert given == [int(room)]
-        # What is not kept is given back every time.
-        monkeypatch.setattr(memory, "keeps_freed", lambda: False)
-        tiled = fitted(hr, model)
-        held[0] = 0
-        tiled._before_tile()
-        assert given == [int(room), 0]
+        assert trimmed == [int(room)]
 
     def test_narrow_pictures_get_longer_windows(self, model, monkeypatch):
-        hr = torch.rand(1, 3, 24, 2000)
-        spare(monkeypatch, self.kept(hr) + 0.5 * self.needed(model, hr))
-        assert len(fitted(hr, model).tiles(12, 1000)) in (2, 3)
+        hr = torch.rand(1, 3, 48, 4000)
+        spare(monkeypatch, 0.8 * least_for_whole(monkeypatch, hr, model))
+        assert len(fitted(hr, model).tiles(24, 2000)) in (2, 3)
 
-    def test_upscaling_takes_less(self, model, hr, monkeypatch):
-        lr = torch.rand(1, 3, 100, 120)
-        spare(monkeypatch, memory._HOLES + 3 * hr.nbytes + 1.01 * self.needed(model, hr, memory._upscale))
-        assert fit_upscaling(lr, model) is model
-        spare(monkeypatch, memory._HOLES + 3 * hr.nbytes + 0.99 * self.needed(model, hr, memory._upscale))
-        assert isinstance(fit_upscaling(lr, model), TiledRescaler)
-
-    def test_few_evaluations_keep_fewer_tensors(self, model, hr, monkeypatch):
-        whole = self.needed(model, hr)
-        spare(monkeypatch, self.kept(hr, steps=3) + 1.01 * whole)
-        assert fitted(hr, model, steps_lr=3) is model
-        assert isinstance(fitted(hr, model, steps_lr=8), TiledRescaler)
-        # A solver keeps no more than the last of them.
-        spare(monkeypatch, self.kept(hr, steps=8) + 1.01 * whole)
-        assert fitted(hr, model, steps_lr=8) is fitted(hr, model, steps_lr=40) is model
-
-    def test_weights_to_be_laid_out_count(self, hr, monkeypatch):
-        unprepared = make_tiny_irn(2)
-        room = self.kept(hr) + self.needed(unprepared, hr)
-        spare(monkeypatch, room + 0.9 * bytes_to_prepare(unprepared, gradients=True))
-        assert isinstance(fitted(hr, unprepared), TiledRescaler)
-        fresh = make_tiny_irn(2)
-        spare(monkeypatch, room + 1.1 * bytes_to_prepare(fresh, gradients=True))
-        assert fitted(hr, fresh) is fresh
+    def test_weights_to_be_prepared_count(self, model, hr, monkeypatch):
+        expected = bytes_to_prepare(make_tiny_irn(2), gradients=True)
+        assert expected > 1e6
+        whole = least_for_whole(monkeypatch, hr, model)
+        for share, fits in ((0.8, False), (1.2, True)):
+            fresh = make_tiny_irn(2)
+            spare(monkeypatch, whole + share * expected)
+            assert (fitted(hr, fresh) is fresh) == fits
 
     def test_a_limit_counts_what_the_process_holds(self, model, hr, monkeypatch):
         monkeypatch.setattr(memory, "_resident", lambda: 7 * GIB)
@@ -250,6 +241,16 @@ class TestFitting:
         assert 100 * GIB - spare < held - 200 * MIB
 
 
+def test_the_heap_is_trimmed_every_few_evaluations_where_freed_memory_is_kept(monkeypatch):
+    trimmed = []
+    monkeypatch.setattr(memory, "give_back", lambda: trimmed.append(1))
+    for keeps, times in ((False, 0), (True, 3)):
+        monkeypatch.setattr(memory, "keeps_freed", lambda keeps=keeps: keeps)
+        for count in range(1, 25):
+            memory.trim_after(count)
+        assert len(trimmed) == times
+
+
 def least_of(error):
     """The bytes that a message names."""
     return float(re.search(r"allow at least ([\d.]+) GiB", str(error.value))[1]) * GIB
@@ -262,8 +263,9 @@ class TestTooLittle:
     def resident(self, monkeypatch):
         monkeypatch.setattr(memory, "_resident", lambda: 300 * MIB)
 
-    @pytest.mark.parametrize("preset", ["plain", "fast", "paper"])
-    @pytest.mark.parametrize("size", [(600, 800), (61, 2000), (2000, 30)])
+    @pytest.mark.parametrize(
+        ("preset", "size"), [("plain", (600, 800)), ("fast", (61, 2000)), ("paper", (2000, 30)), ("paper", (600, 800))]
+    )
     def test_solving(self, preset, size):
         model, hr = make_tiny_irn(4), torch.rand(1, 3, *size)
         configured = hcd.collab.get_settings(preset)
@@ -308,29 +310,29 @@ class TestTooLittle:
 class TestModelsOfOneSize:
     """They cannot be tiled; a count of the whole picture decides."""
 
-    @pytest.fixture(params=["itself", "gray"])
-    def model(self, request):
-        return make_tiny_grain() if request.param == "itself" else GrayRescaler(make_tiny_grain()).freeze()
+    @pytest.fixture
+    def model(self):
+        """Inside a wrapper, which has one size, too."""
+        return GrayRescaler(make_tiny_grain()).freeze()
 
     def test_picture_that_cannot_fit_is_refused(self, model, monkeypatch):
         hr = torch.rand(1, 3, 64, 64)
-        prepared = bytes_to_prepare(model, gradients=True)
-        kept = memory._HOLES + (16 + 2 * 3) * hr.nbytes // 16 + prepared
-        needed = kept + memory._MARGIN * memory.bytes_at_once(Solving(), hr, model)
-        spare(monkeypatch, 0.99 * needed)
+        spare(monkeypatch, 0)
         with pytest.raises(
             PictureTooLargeError, match=r"64×64 pixels need .*; give more, or use preset plain"
         ) as error:
-            hcd.collaborate(hr, model, "fast")
+            hcd.collaborate(hr, model, "fast", steps_lr=1)
         # It has one size, so that shrinking the picture is no way out.
         assert "shrink" not in str(error.value)
         assert hcd.collaborate(hr, model, "plain").lr.shape == (1, 3, 16, 16)
-        spare(monkeypatch, 1.01 * needed)
-        assert hcd.collaborate(hr, model, "fast", steps_lr=1).grad_evals == 1
-        # Its weights are laid out now, and no longer count.
-        spare(monkeypatch, 1.01 * needed - prepared)
+        needed = float(re.search(r"need ([\d.]+) GiB", str(error.value))[1]) * GIB
+        assert needed > memory.bytes_at_once(Solving(), hr, model)
+        # The message rounds to hundredths.
+        spare(monkeypatch, needed - 10 * MIB)
         with pytest.raises(PictureTooLargeError):
-            hcd.collaborate(hr, model, "paper")
+            hcd.collaborate(hr, model, "fast", steps_lr=1)
+        spare(monkeypatch, needed + 10 * MIB)
+        assert hcd.collaborate(hr, model, "fast", steps_lr=1).grad_evals == 1
 
     def test_upscaling_is_tried(self, model, monkeypatch):
         spare(monkeypatch, 0)
@@ -375,7 +377,6 @@ torch.set_num_threads(1)
 import hcd
 from hcd.memory import fit_upscaling
 from hcd.heap import keep_freed
-from hcd.rescaler import TiledRescaler
 
 def held(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
@@ -394,13 +395,14 @@ if work == "solve":
 else:
     lr = hr[..., ::4, ::4].contiguous()
     receiver = fit_upscaling(lr, model, memory=limit * 2**20)
-    tiles.add(len(receiver.tiles(*lr.shape[-2:])) if isinstance(receiver, TiledRescaler) else 1)
+    tiles.add(len(receiver.tiles(*lr.shape[-2:])))
     with torch.no_grad():
         receiver.upscale(lr)
 print(limit, held("VmHWM"), *tiles)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process held at most")
 @pytest.mark.parametrize("keep", ["keep", "hand back"])
 @pytest.mark.parametrize(("work", "room", "side"), [("solve", 200, 448), ("upscale", 140, 512)])

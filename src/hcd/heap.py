@@ -1,4 +1,4 @@
-"""What the C library does with freed memory: hand it to the system, or keep it for what is asked for next."""
+"""Control glibc's malloc: keep freed memory in the process, or trim the heap."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import contextlib
 import ctypes
 import os
 
-# Of malloc.h: how much may lie free at the end of the heap, and how many blocks may be mapped one by one.
+# From malloc.h: free bytes at the end of the heap above which it is trimmed; number of blocks mapped one by one.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_DECIDES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
+_CONFIGURES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 
 _keeps = False
 
 
 def keep_freed() -> bool:
-    """From now on, keep what this process frees; whether it does.
+    """Keep the memory that this process frees from now on; return whether it is kept.
 
-    Large blocks come from the heap then, not mapped one by one and cleared by the system each time
-    (docs/notes/0021), which takes more memory, since a heap has holes. A program may ask for it, a library must not.
-    Only glibc knows how. Where the environment says how it is to deal with memory, that stays.
+    Large blocks then come from the heap. Otherwise each is mapped by itself, and the system clears its pages anew
+    (docs/notes/0021). A heap takes more memory, since it fragments. This is for programs to decide, not for libraries.
+    Only glibc can do it. Where environment variables configure malloc, nothing is changed.
     """
     global _keeps
-    decided = any(name in os.environ for name in _DECIDES) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
-    if not _keeps and not decided:
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    configured = "glibc.malloc." in tunables or any(name in os.environ for name in _CONFIGURES)
+    if not _keeps and not configured:
         with contextlib.suppress(OSError, AttributeError, TypeError):
             mallopt = ctypes.CDLL(None).mallopt
             _keeps = mallopt(_M_MMAP_MAX, 0) == 1 and mallopt(_M_TRIM_THRESHOLD, -1) == 1
@@ -30,11 +31,11 @@ def keep_freed() -> bool:
 
 
 def keeps_freed() -> bool:
-    """Whether this process was told to keep what it frees."""
+    """Return whether freed memory is kept."""
     return _keeps
 
 
 def give_back() -> None:
-    """Hand the system what is free now, lest it be counted as taken; where the C library knows how."""
+    """Trim the heap: return free memory to the system, if the C library can."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

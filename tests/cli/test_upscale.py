@@ -195,7 +195,7 @@ def test_too_little_memory_names_the_least(hcd, larger_lr_file, tmp_path):
 def test_little_memory_changes_no_pixel_by_more_than_rounding(hcd, larger_lr_file, tmp_path, monkeypatch):
     assert hcd("upscale", larger_lr_file, "-o", tmp_path / "whole.png").exit_code == 0
     # What is kept of the picture, and less than the whole.
-    small = memory._HOLES + 36 * 400 * 320 + 2**20
+    small = memory._FRAGMENTATION + 36 * 400 * 320 + 2**20
     monkeypatch.setattr(memory, "_spare", lambda device, limit: small)
     tiles = []
     tiled = memory.TiledRescaler

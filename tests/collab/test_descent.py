@@ -116,10 +116,8 @@ class TestHistory:
             hcd.collaborate(photo, make_tiny_irn(2), on_evaluation=interrupt)
 
 
-@pytest.mark.parametrize(("keeps", "times"), [(False, 0), (True, 2)])
-def test_kept_memory_is_given_back_every_eight_evaluations(photo, monkeypatch, keeps, times):
-    given = []
-    monkeypatch.setattr(descent, "keeps_freed", lambda: keeps)
-    monkeypatch.setattr(descent, "give_back", lambda: given.append(1))
-    assert hcd.collaborate(photo[..., :16, :16], make_tiny_irn(2), "fast", steps_lr=17, tolerance=0).grad_evals == 17
-    assert len(given) == times
+def test_the_heap_is_trimmed_by_the_number_of_evaluations(photo, monkeypatch):
+    counts = []
+    monkeypatch.setattr(descent, "trim_after", counts.append)
+    assert hcd.collaborate(photo[..., :16, :16], make_tiny_irn(2), "fast", steps_lr=3, tolerance=0).grad_evals == 3
+    assert counts == [1, 2, 3]

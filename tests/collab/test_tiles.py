@@ -56,13 +56,12 @@ def hr():
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch, model):
     """``TILES`` stands for what a whole picture does not fit into, and nothing else counts: several tiles."""
-    per_pixel = memory._MARGIN * memory.bytes_per_pixel(Solving(), torch.rand(1, 3, 8, 8), model)
+    per_pixel = memory._RETURNED.margin * memory.bytes_per_pixel(Solving(), torch.rand(1, 3, 8, 8), model)
     small = per_pixel * (25.1 * 2) ** 2
     monkeypatch.setattr(memory, "_spare", lambda device, limit: small if limit == GIB else limit)
     for share in ("_LR_TENSORS", "_LR_TENSORS_PER_STEP", "_HR_TENSORS"):
         monkeypatch.setattr(fit, share, 0)
-    for share in ("_HOLES", "_MEASURING"):
-        monkeypatch.setattr(memory, share, 0)
+    monkeypatch.setattr(memory, "_FRAGMENTATION", 0)
     monkeypatch.setattr(memory, "bytes_to_prepare", lambda model, gradients: 0)
     # Small square ones, so that a picture this small is cut in both directions.
     monkeypatch.setattr(memory, "cheapest_window", lambda *size, area, halo: (max(16, 3 * halo + 1),) * 2)

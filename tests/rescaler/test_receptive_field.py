@@ -1,4 +1,4 @@
-"""How far rescalers look: known distances are found, once per model, on no larger a piece than needed."""
+"""Receptive fields: known distances are found, once per model, on no larger a piece than needed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_bicubic_looks_as_far_as_its_kernel(scale):
 @pytest.mark.parametrize("shift", [0, 1, 7, -15, 20])
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_known_distances(direction, shift):
-    assert receptive_field_of(Shifted(**{direction: shift})) == abs(shift)
+    assert receptive_field_of(Shifted(**{direction: shift}), side=48) == abs(shift)
 
 
 def test_what_changes_less_than_a_quarter_of_a_gray_level_does_not_count():
@@ -92,14 +92,14 @@ def test_deeper_networks_look_farther():
 
 def test_a_model_is_measured_once():
     model = Shifted(up=3)
-    assert receptive_field_of(model) == receptive_field_of(model) == receptive_field_of(model, side=24) == 3
-    assert model.sides == [48]
+    assert receptive_field_of(model) == receptive_field_of(model) == receptive_field_of(model, side=48) == 3
+    assert model.sides == [24]
 
 
 @pytest.mark.parametrize(("radius", "sides"), [(8, [24]), (10, [24, 30]), (20, [24, 36, 48])])
 def test_the_piece_grows_as_far_as_needed(radius, sides):
     model = Blurred(radius)
-    assert receptive_field_of(model, side=24) == radius
+    assert receptive_field_of(model) == radius
     assert model.sides == sides
 
 
@@ -112,7 +112,7 @@ def test_a_gray_model_is_measured_with_the_one_inside():
         == receptive_field_of(model)
         == 3
     )
-    assert model.sides == [48]
+    assert model.sides == [24]
 
 
 def test_inside_inference_without_gradients():

@@ -14,12 +14,9 @@ from hcd.collab.objective import EvaluationStats, Reconstruction
 from hcd.collab.result import Evaluation
 from hcd.collab.settings import Settings
 from hcd.collab.stages import Stage
-from hcd.heap import give_back, keeps_freed
+from hcd.memory import trim_after
 from hcd.nets.cpu.precision import gradient_precision
 from hcd.solver import Solution, Stopped, descend
-
-# Evaluations after which freed memory is returned to the system.
-_GIVE_BACK_EVERY = 8
 
 
 @final
@@ -84,7 +81,7 @@ def descend_stage(stage: Stage, *, image: int, objective: Reconstruction, choice
             choice.plain_was_measured(stats)
         psnr = objective.psnr(stats.squares)
         run.record(Evaluation(picture=image, stage=stage.name, step=step, loss=loss, psnr=psnr, seconds=run.seconds))
-        _limit_fragmentation(len(run.history))
+        trim_after(len(run.history))
         return "target" if psnr >= settings.target_psnr else run.reason_to_stop()
 
     return descend(
@@ -98,9 +95,3 @@ def descend_stage(stage: Stage, *, image: int, objective: Reconstruction, choice
         box=stage.region.box(),
         tolerance=settings.tolerance,
     )
-
-
-def _limit_fragmentation(evaluations: int) -> None:
-    """Return freed memory to the system from time to time if this process keeps it (docs/notes/0021)."""
-    if keeps_freed() and evaluations % _GIVE_BACK_EVERY == 0:
-        give_back()

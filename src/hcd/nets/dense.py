@@ -1,4 +1,4 @@
-"""Densely connected blocks: the sub-networks of couplings, and the residual trunks built of them.
+"""Densely connected blocks: the sub-networks of couplings, and residual trunks.
 
 Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017; Wang et al., "ESRGAN:
 Enhanced Super-Resolution Generative Adversarial Networks", ECCVW 2018, section 3.1 (RRDB). Names and
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hcd.nets.cpu.dense_block import SLOPE, Convs, FrozenBlock
-from hcd.nets.cpu.dispatch import frozen_kernel, run_frozen
+from hcd.nets.cpu.dense_block import SLOPE, Convs
+from hcd.nets.cpu.dispatch import frozen_kernel
+from hcd.nets.cpu.kernel import Kernel, run_frozen
 from hcd.nets.cpu.trained_block import run_trained, trains_in_bfloat16
 
 _RESIDUAL_SCALE = 0.2
@@ -24,19 +25,21 @@ _RESIDUAL_SCALE = 0.2
 class DenseBlock(nn.Module):
     """3×3 convolutions, each of which sees the input and all results before it.
 
-    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``. The last convolution starts at
-    zero, so that an untrained coupling is the identity.
+    Maps ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``. The last convolution is initialized to zero, so
+    that an untrained coupling is the identity.
 
     Args:
-        in_channels, out_channels: of the whole block.
+        in_channels, out_channels: of the block.
         growth: channels that each convolution but the last adds.
         convs: number of convolutions, ``conv1`` to ``conv<convs>``.
 
     Attributes:
-        starts_at_zero: whether the last convolution does.
+        starts_at_zero: whether the last convolution is initialized to zero.
+        has_bfloat16_kernel: tells the memory planner of weights in bfloat16.
     """
 
     starts_at_zero = True
+    has_bfloat16_kernel = True
 
     def __init__(self, in_channels: int, out_channels: int, *, growth: int = 32, convs: int = 5) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class DenseBlock(nn.Module):
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.frozen(x)
+        kernel = self.kernel_for(x)
         if kernel is not None:
             return run_frozen(kernel, x)
         convs = self._convs()
@@ -67,11 +70,11 @@ class DenseBlock(nn.Module):
 
     @property
     def last(self) -> nn.Conv2d:
-        """The convolution that the result comes from."""
+        """The last convolution."""
         return self._convs()[-1]
 
-    def frozen(self, x: Tensor) -> FrozenBlock | None:
-        """How this block is computed for ``x`` while its weights stay as they are; None where they may not."""
+    def kernel_for(self, x: Tensor) -> Kernel | None:
+        """Return the kernel for ``x``, or None if weights are trainable or a transform must see each op."""
         return frozen_kernel(self, _weights(self._convs()), x)
 
     def _convs(self) -> list[nn.Conv2d]:
@@ -83,7 +86,7 @@ def _weights(convs: Sequence[nn.Conv2d]) -> Convs:
 
 
 class ResidualDenseBlock(DenseBlock):
-    """``x + 0.2 · dense(x)``; unlike in a coupling, its last convolution does not start at zero."""
+    """``x + 0.2 · dense(x)``; its last convolution is not initialized to zero."""
 
     starts_at_zero = False
 
@@ -95,12 +98,12 @@ class ResidualDenseBlock(DenseBlock):
 
 
 class RRDB(nn.Module):
-    """Residual in residual: ``x + 0.2 · RDBn(…RDB1(x))``.
+    """Residual-in-residual dense block: ``x + 0.2 · RDBn(…RDB1(x))``.
 
     Args:
         channels: of input and output.
         growth: of the dense blocks.
-        blocks: dense blocks inside, ``RDB1`` to ``RDB<blocks>``.
+        blocks: number of dense blocks, ``RDB1`` to ``RDB<blocks>``.
         convs: convolutions per dense block.
     """
 

@@ -1,4 +1,4 @@
-"""Invertible Rescaling Network (IRN): Haar transforms and affine couplings, computed exactly both ways.
+"""Invertible Rescaling Network (IRN): Haar transforms and affine couplings, both with exact inverses.
 
 Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020 (arXiv 2005.05650). Names and shapes of
 the state_dict are those of the official checkpoints.
@@ -46,7 +46,7 @@ class Coupling(nn.Module):
         return torch.cat([x1, x2], dim=1)
 
     def _frozen(self, x: Tensor) -> FrozenCoupling | None:
-        f, g, h = (block.frozen(x) for block in (self.F, self.G, self.H))
+        f, g, h = (block.kernel_for(x) for block in (self.F, self.G, self.H))
         if f is None or g is None or h is None:
             return None
         return FrozenCoupling(f=f, scale_and_shift=TwoBlocks(scale=h, shift=g), lr_channels=self.lr_channels)
@@ -57,7 +57,7 @@ class Coupling(nn.Module):
 
 
 class IRN(nn.Module):
-    """The whole network: one Haar transform and ``blocks[i]`` couplings per halving of the side.
+    """The network: one Haar transform and ``blocks[i]`` couplings per halving of the side.
 
     Args:
         blocks: couplings per level, e.g. ``(8, 8)`` for the published ×4 network; its length is log2(scale).
@@ -76,20 +76,20 @@ class IRN(nn.Module):
         self.operations = nn.ModuleList(operations)
 
     def forward(self, hr: Tensor) -> Tensor:
-        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3·scale², H/scale, W/scale]``: LR, then latent."""
+        """Map HR ``[N, 3, H, W]``, sides multiples of the scale, to LR and latent ``[N, 3·scale², …]``."""
         for operation in self.operations:
             hr = operation(hr)
         return hr
 
     def inverse(self, y: Tensor) -> Tensor:
-        """LR and latent ``[N, 3·scale², h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
+        """Map LR and latent ``[N, 3·scale², h, w]`` to HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
         for operation in reversed(self.operations):
             y = operation.inverse(y)  # type: ignore[operator]
         return y
 
     @staticmethod
     def blocks_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
-        """Read the couplings per level from the names of a state_dict; empty where it is not an IRN's."""
+        """Read the couplings per level from the names in a state_dict; return ``()`` if it is not an IRN's."""
         couplings = _indices(state_dict, r"operations\.(\d{1,4})\.F\.conv1\.weight")
         levels = _indices(state_dict, r"operations\.(\d{1,4})\.haar_weights")
         ends = [*levels[1:], max(couplings, default=-1) + 1]

@@ -1,8 +1,8 @@
-"""Light invertible rescaling network: an IRN whose dense blocks are plain stacks of a few narrow convolutions.
+"""Light invertible rescaling network: an IRN with stacks of a few narrow convolutions in place of dense blocks.
 
-A coupling costs a fraction of IRN's. Its stacks have no skips and no concatenations, and one stack gives both scale and
-shift. ``inverse`` needs convolutions, leaky ReLU, exp, tanh, elementwise arithmetic and pixel shuffles alone, which
-every inference runtime has.
+A coupling costs a fraction of IRN's: stacks have no skip connections and no concatenations, and one stack gives both
+scale and shift. ``inverse`` needs only operators that every inference runtime has: convolution, leaky ReLU, exp, tanh,
+elementwise arithmetic and pixel shuffle.
 
 Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020 (arXiv 2005.05650), for Haar transforms and couplings.
 Departs: the sub-networks of couplings; levels may have widths of their own.
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hcd.nets.cpu.coupling import FrozenCoupling, OneBlock
-from hcd.nets.cpu.dense_block import SLOPE, FrozenBlock
-from hcd.nets.cpu.dispatch import frozen_stack, run_frozen
+from hcd.nets.cpu.dense_block import SLOPE
+from hcd.nets.cpu.dispatch import frozen_stack
+from hcd.nets.cpu.kernel import Kernel, run_frozen
 from hcd.nets.haar import Haar
 
 _GAIN = 0.7  # of first weights, relative to He initialization: couplings in sequence add up
@@ -80,7 +81,7 @@ class Stack(nn.Module):
             self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.frozen(x)
+        kernel = self.kernel_for(x)
         if kernel is not None:
             return run_frozen(kernel, x)
         *inner, last = self.convs
@@ -89,8 +90,8 @@ class Stack(nn.Module):
         result: Tensor = last(x)
         return result
 
-    def frozen(self, x: Tensor) -> FrozenBlock | None:
-        """Return the kernel for ``x`` while the weights stay as they are; None where autograd computes it."""
+    def kernel_for(self, x: Tensor) -> Kernel | None:
+        """Return the kernel for ``x``, or None if it is left to PyTorch."""
         return frozen_stack(self, [(conv.weight, cast(Tensor, conv.bias)) for conv in self.convs], x)
 
     @property
@@ -132,7 +133,7 @@ class LightCoupling(nn.Module):
         return torch.cat([y1 - self.f(x2), x2], dim=1)
 
     def _frozen(self, x: Tensor) -> FrozenCoupling | None:
-        f, g = self.f.frozen(x), self.g.frozen(x)
+        f, g = self.f.kernel_for(x), self.g.kernel_for(x)
         if f is None or g is None:
             return None
         return FrozenCoupling(f=f, scale_and_shift=OneBlock(block=g), lr_channels=3)

@@ -17,7 +17,7 @@ _TOLERANCE = 0.25 / 255
 _KNOWN: weakref.WeakKeyDictionary[Rescaler, int] = weakref.WeakKeyDictionary()
 
 
-def receptive_field_of(model: Rescaler, *, side: int = LARGEST_PIECE) -> int:
+def receptive_field_of(model: Rescaler, *, side: int = SMALLEST_PIECE) -> int:
     """Return the halo in LR pixels beyond which no pixel changes another by more than a quarter of a gray level.
 
     This is the effective receptive field, measured once per model by gradients at the middle of a piece of noise: of

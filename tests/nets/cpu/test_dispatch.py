@@ -25,7 +25,7 @@ def held(block):
     """Bytes of the tensors that were made of a block's weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in block.parameters()}
     storages = {}
-    for _, _, kernel in frozen._KNOWN.get(block, {}).values():
+    for _, _, kernel in frozen._PREPARED.get(block, {}).values():
         for conv in (*kernel._forward, *kernel._backward):
             for tensor in vars(conv).values():
                 if isinstance(tensor, torch.Tensor):

@@ -9,8 +9,8 @@ import torch
 import hcd
 from hcd.errors import UsageError
 from hcd.nets.cpu import precision
-from hcd.nets.cpu.dense_block import InPlanes
-from hcd.nets.cpu.dense_block_bfloat16 import InBfloat16
+from hcd.nets.cpu.dense_block import NCHWDenseBlock
+from hcd.nets.cpu.dense_block_bfloat16 import Bfloat16DenseBlock
 from hcd.nets.cpu.precision import gradient_precision
 from hcd.nets.dense import DenseBlock
 from hcd.nets.irn import IRN
@@ -47,7 +47,7 @@ def test_values_and_gradients_are_close(shape, growth, size):
         torch.nn.init.normal_(parameter, std=0.05)
     convs = [(conv.weight, conv.bias) for conv in block._convs()]
     x, probe = smooth(1, shape[0], *size), torch.randn(1, shape[1], *size)
-    whole, half = InPlanes(convs), InBfloat16(convs)
+    whole, half = NCHWDenseBlock(convs), Bfloat16DenseBlock(convs)
     kept_whole, kept_half = whole.allocate_saved(x), half.allocate_saved(x)
     assert far(half.forward(x, kept_half), whole.forward(x, kept_whole)) < 0.02
     assert far(half.backward(probe, kept_half), whole.backward(probe, kept_whole)) < 0.15
@@ -65,22 +65,22 @@ def test_only_what_a_gradient_is_wanted_of_changes(block):
         assert not torch.equal(result, plain)
         assert far(result, plain) < 0.02
     # A gradient is taken in the precision of its forward pass, wherever that happens.
-    assert isinstance(result.grad_fn.kernel, InBfloat16)
+    assert isinstance(result.grad_fn.kernel, Bfloat16DenseBlock)
     assert torch.equal(block(x.detach()), plain)
 
 
 def test_float32_is_float32(block):
     with gradient_precision("float32"):
-        assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InPlanes)
+        assert isinstance(block.kernel_for(torch.zeros(1, 9, 8, 8, requires_grad=True)), NCHWDenseBlock)
     for chosen in ("auto", "bfloat16"):
         with gradient_precision(chosen):
-            assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InBfloat16)
+            assert isinstance(block.kernel_for(torch.zeros(1, 9, 8, 8, requires_grad=True)), Bfloat16DenseBlock)
 
 
 def test_a_machine_without_stays_in_float32(block, monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
     with gradient_precision("bfloat16"):
-        assert isinstance(block.frozen(torch.zeros(1, 9, 8, 8, requires_grad=True)), InPlanes)
+        assert isinstance(block.kernel_for(torch.zeros(1, 9, 8, 8, requires_grad=True)), NCHWDenseBlock)
 
 
 def test_an_unknown_precision_is_named():
@@ -109,6 +109,7 @@ def test_the_same_twice_gives_the_same_bytes():
     assert 0 < far(first, whole) < 0.1
 
 
+@pytest.mark.slow
 def test_a_descent_on_a_photograph_ends_where_it_does_in_float32():
     """A few steps on the LR picture by the shipped network; both results are measured in float32."""
     model = hcd.load("irn-x4-small")

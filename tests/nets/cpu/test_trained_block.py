@@ -48,7 +48,7 @@ def picture_for(block, side=8):
 
 def test_formulas_are_those_of_autograd(block, monkeypatch):
     # Without rounding in between, both must agree to the last digits.
-    monkeypatch.setattr(trained_blocks, "_HALF", torch.float32)
+    monkeypatch.setattr(trained_blocks, "_TYPE", torch.float32)
     x = picture_for(block)
     expected, result = block(x), run_trained([(conv.weight, conv.bias) for conv in block.children()], x)
     torch.testing.assert_close(result, expected)
@@ -132,8 +132,8 @@ def test_only_autocast_to_bfloat16_asks_for_it():
 
 @needs_bfloat16
 def test_no_gradient_is_computed_of_a_picture_that_wants_none(block, monkeypatch):
-    flipped, made = trained_blocks._turned, []
-    monkeypatch.setattr(trained_blocks, "_turned", lambda *of: made.append(of) or flipped(*of))
+    flipped, made = trained_blocks._flipped, []
+    monkeypatch.setattr(trained_blocks, "_flipped", lambda *of: made.append(of) or flipped(*of))
     in_autocast(block, picture_for(block).detach()).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())
     assert all(first > 0 for _, first, _ in made)

@@ -1,1 +1,1 @@
-"""Kernels that make networks fast and small on CPUs, and the rules that choose between them."""
+"""CPU kernels: faster and smaller than PyTorch's operators, and the dispatch that chooses between them."""

@@ -1,4 +1,4 @@
-"""Single convolutions whose weights stay as they are, for the gradient of their input alone."""
+"""Single convolutions with frozen weights, where only the gradient with respect to the input is needed."""
 
 from __future__ import annotations
 
@@ -8,51 +8,53 @@ from typing import final
 from torch import Tensor, nn
 
 from hcd.nets.cpu import convolution
-from hcd.nets.cpu.dense_block import FrozenBlock
-from hcd.nets.cpu.dispatch import asks_for_operations, prepared, run_frozen
+from hcd.nets.cpu.dispatch import needs_operations, prepared
+from hcd.nets.cpu.kernel import Kernel, run_frozen
 
 
 @final
 class FreezableConv2d(nn.Conv2d):
-    """A convolution that is faster once its weights are frozen, for one float32 picture on a CPU.
+    """``nn.Conv2d`` that is faster once its weights are frozen, for one float32 picture on a CPU.
 
-    Then 3×3 and 1×1 convolutions that keep the size are computed as :mod:`hcd.nets.cpu.convolution` does, the gradient
-    by the input likewise with flipped weights. Nothing of the picture is kept; differentiable once. All else is
-    left to PyTorch: other pictures and kinds of convolution, weights that are trained, and whoever wants to see the
-    operations (autocast, tracing, derivatives in forward mode). Gradients are in float32 whatever precision is asked
-    for: a single convolution gains nothing from bfloat16 (``docs/notes/0016``).
+    Then 3×3 and 1×1 convolutions that keep the size run by the kernels of :mod:`hcd.nets.cpu.convolution`, and save
+    nothing for the gradient, which is differentiable no further. Everything else is left to PyTorch: batches, other
+    types and kinds of convolution, trainable weights, autocast, tracing and ``torch.func``. Gradients are float32 at
+    any requested precision: a single convolution gains nothing from bfloat16 (``docs/notes/0016``).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.frozen(x)
+        kernel = self.kernel_for(x)
         return super().forward(x) if kernel is None else run_frozen(kernel, x)
 
-    def frozen(self, x: Tensor) -> FrozenBlock | None:
-        """How this is computed for ``x``; None where that is left to PyTorch."""
+    def kernel_for(self, x: Tensor) -> Kernel | None:
+        """Return the kernel for ``x``, or None if it is left to PyTorch."""
         tensors = [self.weight] if self.bias is None else [self.weight, self.bias]
-        if any(tensor.requires_grad for tensor in tensors) or not keeps_size(self) or asks_for_operations(x):
+        if any(tensor.requires_grad for tensor in tensors) or not keeps_size(self) or needs_operations(x):
             return None
-        # What does not fit together is PyTorch's to say.
+        # PyTorch reports mismatches.
         if x.ndim != 4 or x.shape[1] != self.in_channels or not convolution.is_fast_for(x):
             return None
         if any(tensor.dtype != x.dtype or tensor.device != x.device for tensor in tensors):
             return None
-        return prepared(self, [tuple(tensors)], _Single)
+        return prepared(self, [tuple(tensors)], _Conv2dKernel)
 
 
 def make_freezable(net: nn.Module) -> list[nn.Conv2d]:
-    """Turn the convolutions of somebody else's network into :class:`FreezableConv2d`; returns those that it flipped.
+    """Turn the convolutions of a third-party network into :class:`FreezableConv2d`.
 
-    Weights, names and whatever else hangs on a module stay as they are. Subclasses of ``nn.Conv2d`` are left alone.
+    Weights, names and hooks stay as they are. Subclasses of ``nn.Conv2d`` are left alone.
+
+    Returns:
+        The convolutions that were turned.
     """
-    flipped = [module for module in net.modules() if type(module) is nn.Conv2d and keeps_size(module)]
-    for conv in flipped:
+    turned = [module for module in net.modules() if type(module) is nn.Conv2d and keeps_size(module)]
+    for conv in turned:
         conv.__class__ = FreezableConv2d
-    return flipped
+    return turned
 
 
 def keeps_size(conv: nn.Conv2d) -> bool:
-    """Whether a convolution is one of 3×3 or 1×1 that keeps height and width and sees zeros around the picture."""
+    """Return whether a convolution is 3×3 or 1×1, zero-padded, dense, and keeps height and width."""
     side = conv.kernel_size[0]
     return (
         conv.kernel_size in ((3, 3), (1, 1))
@@ -64,18 +66,16 @@ def keeps_size(conv: nn.Conv2d) -> bool:
 
 
 @final
-class _Single(FrozenBlock):
-    """One convolution, plane by plane."""
+class _Conv2dKernel(Kernel):
+    """One NCHW convolution and its gradient."""
 
     def __init__(self, convs: Sequence[tuple[Tensor, ...]]) -> None:
-        ((weight, *rest),) = convs
-        bias = rest[0] if rest else None
-        prepare = convolution.PointwiseConvolution if weight.shape[-1] == 1 else convolution.prepare
-        self._forward = prepare(weight, bias)
-        self._backward = prepare(convolution.flip_weights(weight), None)
+        ((weight, *bias),) = convs
+        self._forward = convolution.prepare(weight, *bias)
+        self._backward = convolution.prepare_gradient(weight)
 
-    def forward(self, x: Tensor, kept: list[Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, saved: list[Tensor] | None) -> Tensor:
         return self._forward(x.contiguous())
 
-    def backward(self, gradient: Tensor, kept: Sequence[Tensor]) -> Tensor:
+    def backward(self, gradient: Tensor, saved: Sequence[Tensor]) -> Tensor:
         return self._backward(gradient.contiguous())

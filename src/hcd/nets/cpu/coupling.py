@@ -1,7 +1,7 @@
-"""Frozen affine couplings: both directions, and the gradients of their inputs, in one piece.
+"""Affine couplings with frozen weights: both directions and their input gradients, each as one step of autograd.
 
-Autograd would keep every intermediate result of a coupling. Here two tensors of the size of the details are kept, one
-of which is a part of the coupling's own input or output, and the activation masks of its blocks.
+Autograd would save every intermediate result of a coupling. Here it saves the activation masks of the blocks and two
+tensors of the size of the details, one of which is a part of the coupling's own input or output.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcd.nets.cpu.dense_block import FrozenBlock
+from hcd.nets.cpu.kernel import Kernel
 
-_Kept = tuple[list[Tensor], list[Tensor]] | tuple[None, None]
+_Saved = tuple[list[Tensor], list[Tensor]] | tuple[None, None]
 _NOTHING = (None, None)
 
 
 class ScaleAndShift(ABC):
-    """What a coupling computes of the LR channels: the logarithm of the scale, and the shift, of the details."""
+    """Computes the logarithm of the scale, and the shift, of the details from the LR channels."""
 
     @abstractmethod
     def allocate_saved(self, x: Tensor) -> list[Tensor]:
-        """Allocate what ``forward`` at the pixels of ``x`` saves for ``backward``."""
+        """Allocate what ``forward`` saves for ``backward``, for the height and width of ``x``."""
 
     @abstractmethod
     def forward(self, lr: Tensor, saved: list[Tensor] | None, log_scale: Tensor) -> Tensor:
@@ -34,11 +34,11 @@ class ScaleAndShift(ABC):
 
     @abstractmethod
     def backward(self, by_scale: Tensor, by_shift: Tensor, saved: list[Tensor]) -> Iterator[Tensor]:
-        """Yield the parts of the gradient by ``lr``.
+        """Yield terms whose sum is the gradient with respect to ``lr``.
 
         Args:
-            by_scale: the gradient by the result that the scale is made of.
-            by_shift: the gradient by the shift.
+            by_scale: the gradient with respect to the result before ``tanh``.
+            by_shift: the gradient with respect to the shift.
             saved: what ``forward`` filled.
         """
 
@@ -46,40 +46,33 @@ class ScaleAndShift(ABC):
 @final
 @dataclass(frozen=True, kw_only=True)
 class TwoBlocks(ScaleAndShift):
-    """A block for the scale and another for the shift."""
+    """One block for the scale, another for the shift."""
 
-    scale: FrozenBlock
-    shift: FrozenBlock
+    scale: Kernel
+    shift: Kernel
 
     def allocate_saved(self, x: Tensor) -> list[Tensor]:
         return [*self.scale.allocate_saved(x), *self.shift.allocate_saved(x)]
 
     def forward(self, lr: Tensor, saved: list[Tensor] | None, log_scale: Tensor) -> Tensor:
-        of_scale, of_shift = self._split(saved)
+        # Both blocks have the same number of convolutions, so that each saves half.
+        half = 0 if saved is None else len(saved) // 2
+        of_scale, of_shift = (None, None) if saved is None else (saved[:half], saved[half:])
         torch.mul(self.scale.forward(lr, of_scale), 0.5, out=log_scale).tanh_()
-        shift = self.shift.forward(lr, of_shift)
-        if saved is not None and not saved:
-            saved += [*(of_scale or ()), *(of_shift or ())]
-        return shift
+        return self.shift.forward(lr, of_shift)
 
     def backward(self, by_scale: Tensor, by_shift: Tensor, saved: list[Tensor]) -> Iterator[Tensor]:
-        of_scale, of_shift = self._split(saved)
-        yield self.shift.backward(by_shift, of_shift or [])
-        yield self.scale.backward(by_scale, of_scale or [])
-
-    def _split(self, saved: list[Tensor] | None) -> tuple[list[Tensor] | None, list[Tensor] | None]:
-        """Both blocks have the same convolutions, so each saves half."""
-        if saved is None:
-            return None, None
-        return saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        half = len(saved) // 2
+        yield self.shift.backward(by_shift, saved[half:])
+        yield self.scale.backward(by_scale, saved[:half])
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class OneBlock(ScaleAndShift):
-    """One block that gives the scale in the first half of its channels, the shift in the second."""
+    """One block whose channels are the scale in the first half, the shift in the second."""
 
-    block: FrozenBlock
+    block: Kernel
 
     def allocate_saved(self, x: Tensor) -> list[Tensor]:
         return self.block.allocate_saved(x)
@@ -96,27 +89,27 @@ class OneBlock(ScaleAndShift):
 @final
 @dataclass(frozen=True, kw_only=True)
 class FrozenCoupling:
-    """What :class:`hcd.nets.irn.Coupling` and :class:`hcd.nets.light.LightCoupling` compute, by their formulas.
+    """Computes what :class:`hcd.nets.irn.Coupling` and :class:`hcd.nets.light.LightCoupling` do, with kernels.
 
     Attributes:
-        f: what is added to the LR channels.
-        scale_and_shift: what the details are scaled and shifted by.
+        f: gives the summand of the LR channels.
+        scale_and_shift: gives the scale and the shift of the details.
         lr_channels: channels of the first part, the LR picture.
     """
 
-    f: FrozenBlock
+    f: Kernel
     scale_and_shift: ScaleAndShift
     lr_channels: int
 
     def run(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` → the same, differentiable once."""
+        """Map ``[N, C, H, W]`` to the same shape, differentiable once."""
         if x.requires_grad and torch.is_grad_enabled():
             result: Tensor = _Coupled.apply(x, self, False)  # type: ignore[no-untyped-call]
             return result
         return self.forward(x)[0]
 
     def run_inverse(self, y: Tensor) -> Tensor:
-        """Undoes ``run``."""
+        """Undo ``run``, differentiable once."""
         if y.requires_grad and torch.is_grad_enabled():
             result: Tensor = _Coupled.apply(y, self, True)  # type: ignore[no-untyped-call]
             return result
@@ -126,11 +119,12 @@ class FrozenCoupling:
         """Allocate what either direction saves for its gradient."""
         return self.f.allocate_saved(x), self.scale_and_shift.allocate_saved(x)
 
-    def forward(self, x: Tensor, saved: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, saved: _Saved = _NOTHING) -> tuple[Tensor, Tensor]:
         """Return the result and the logarithm of the scale.
 
         Args:
-            saved: what ``allocate_saved`` returned, to be filled for gradients.
+            x: ``[N, C, H, W]``.
+            saved: from ``allocate_saved``, to be filled for a gradient; default: no gradient follows.
         """
         of_f, of_condition = saved
         x1, x2 = self._split(x)
@@ -142,7 +136,7 @@ class FrozenCoupling:
         y2.add_(shift)
         return y, log_scale
 
-    def inverse(self, y: Tensor, saved: _Kept = _NOTHING) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, saved: _Saved = _NOTHING) -> tuple[Tensor, Tensor]:
         """Undo ``forward``; the same returns and arguments."""
         of_f, of_condition = saved
         y1, y2 = self._split(y)
@@ -154,7 +148,7 @@ class FrozenCoupling:
         return x, log_scale
 
     def forward_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, saved: Sequence[list[Tensor]]) -> Tensor:
-        """Return the gradient of ``forward`` by its input."""
+        """Return the gradient of ``forward`` with respect to its input."""
         of_f, of_condition = saved
         _, x2 = self._split(x)
         by_y1, by_y2 = self._split(gradient)
@@ -169,7 +163,7 @@ class FrozenCoupling:
         return total
 
     def inverse_gradient(self, gradient: Tensor, x: Tensor, log_scale: Tensor, saved: Sequence[list[Tensor]]) -> Tensor:
-        """Return the gradient of ``inverse`` by its input, from its result ``x``."""
+        """Return the gradient of ``inverse`` with respect to its input; ``x`` is its result."""
         of_f, of_condition = saved
         _, x2 = self._split(x)
         by_x1, by_x2 = self._split(gradient)
@@ -188,12 +182,12 @@ class FrozenCoupling:
 
 
 def _through_tanh(gradient: Tensor, log_scale: Tensor) -> Tensor:
-    """Turn the gradient by ``log_scale = tanh(result / 2)`` into that by the result, in place."""
+    """Turn the gradient with respect to ``log_scale = tanh(h / 2)`` into that with respect to h, in place."""
     return gradient.mul_(torch.addcmul(torch.ones_like(log_scale), log_scale, log_scale, value=-1)).mul_(0.5)
 
 
 class _Coupled(torch.autograd.Function):
-    """A coupling's place in autograd, in either direction."""
+    """A coupling in autograd, in either direction."""
 
     @staticmethod
     def forward(ctx: Any, start: Tensor, coupling: FrozenCoupling, inverse: bool) -> Tensor:
@@ -209,7 +203,7 @@ class _Coupled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        # Unpacked once, which is all that checkpointing around this allows.
+        # Checkpointing allows saved tensors to be unpacked only once.
         x, log_scale, *flat = ctx.saved_tensors
         tensors = iter(flat)
         saved = [[next(tensors) for _ in range(length)] for length in ctx.lengths]

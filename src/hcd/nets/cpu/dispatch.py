@@ -1,111 +1,86 @@
-"""Dense blocks whose weights stay as they are: which way they are computed, and their place in autograd."""
+"""Dispatch for layers with frozen weights: choose a kernel, and keep it while the weights stay as they are."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 
 from hcd.nets.cpu import convolution
-from hcd.nets.cpu.dense_block import Concatenated, Convs, FrozenBlock, InPlanes
-from hcd.nets.cpu.dense_block_bfloat16 import InBfloat16
+from hcd.nets.cpu.dense_block import ConcatenatedDenseBlock, Convs, NCHWDenseBlock
+from hcd.nets.cpu.dense_block_bfloat16 import Bfloat16DenseBlock
+from hcd.nets.cpu.kernel import Kernel
 from hcd.nets.cpu.precision import has_bfloat16, wants_bfloat16
-from hcd.nets.cpu.stack import FrozenStack
+from hcd.nets.cpu.stack import NCHWStack
 
 
-def run_frozen(kernel: FrozenBlock, x: Tensor) -> Tensor:
-    """The result of a block, with a gradient for ``x`` where one is wanted; differentiable once."""
-    if x.requires_grad and torch.is_grad_enabled():
-        result: Tensor = _Frozen.apply(x, kernel)  # type: ignore[no-untyped-call]
-        return result
-    return kernel.forward(x, None)
-
-
-def frozen_kernel(block: nn.Module, convs: Convs, x: Tensor) -> FrozenBlock | None:
-    """How to compute a block for ``x``; None where its weights may change or its operations are asked for one by one.
+def frozen_kernel(block: nn.Module, convs: Convs, x: Tensor) -> Kernel | None:
+    """Return the kernel for a frozen dense block, or None if weights are trainable or a transform must see each op.
 
     Args:
-        block: whose weights these are; what is made of them is kept as long as it lives and they do not change.
-        convs: each sees the input and all results before it, and all but the last are followed by a leaky ReLU.
+        block: the module, under which the prepared kernel is kept.
+        convs: its convolutions; each sees the input and all results before it, and all but the last are followed by a
+            leaky ReLU.
         x: ``[N, in, H, W]``.
     """
-    if any(tensor.requires_grad for pair in convs for tensor in pair) or asks_for_operations(x):
+    if any(tensor.requires_grad for pair in convs for tensor in pair) or needs_operations(x):
         return None
     if not convolution.is_fast_for(x):
-        return Concatenated(convs)
+        return ConcatenatedDenseBlock(convs)
     wants_gradient = x.requires_grad and torch.is_grad_enabled()
-    if wants_bfloat16() and wants_gradient and not x.is_meta:
-        return prepared(block, convs, InBfloat16)
-    return prepared(block, convs, InPlanes)
+    return prepared(block, convs, Bfloat16DenseBlock if wants_bfloat16() and wants_gradient else NCHWDenseBlock)
 
 
-def frozen_stack(block: nn.Module, convs: Convs, x: Tensor) -> FrozenBlock | None:
-    """Return the kernel of convolutions in sequence, or None where autograd has to see every operation.
+def frozen_stack(stack: nn.Module, convs: Convs, x: Tensor) -> Kernel | None:
+    """Return the kernel for a frozen sequence of convolutions, or None if it is left to PyTorch.
 
     Args:
-        block: whose weights these are; what is made of them is kept as long as it lives and they do not change.
-        convs: first to last, with a leaky ReLU after all but the last.
-        x: ``[N, in, H, W]``. Batches and other devices are left to autograd.
+        stack: the module, under which the prepared kernel is kept.
+        convs: its convolutions, first to last, with a leaky ReLU after all but the last.
+        x: ``[N, in, H, W]``. Batches and other devices are left to PyTorch.
     """
-    if any(tensor.requires_grad for pair in convs for tensor in pair) or asks_for_operations(x):
+    if any(tensor.requires_grad for pair in convs for tensor in pair) or needs_operations(x):
         return None
-    return prepared(block, convs, FrozenStack) if convolution.is_fast_for(x) else None
+    return prepared(stack, convs, NCHWStack) if convolution.is_fast_for(x) else None
 
 
-def asks_for_operations(x: Tensor) -> bool:
-    """Whether autocast, tracing, a transform of ``torch.func`` or a forward-mode derivative wants every operation."""
+def needs_operations(x: Tensor) -> bool:
+    """Return whether autocast, tracing or a transform of ``torch.func`` must see PyTorch's own operations."""
     device = x.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return True
-    return is_transformed(x)
+    return is_transformed()
 
 
-def is_transformed(x: Tensor) -> bool:
-    """Whether tracing, a transform of ``torch.func`` or a forward-mode derivative wants every operation."""
+def is_transformed() -> bool:
+    """Return whether the call is compiled, traced, or inside of a transform of ``torch.func``."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return True
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return True
-    return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
-
-
-class _Frozen(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: FrozenBlock) -> Tensor:
-        kept = kernel.allocate_saved(x)
-        result = kernel.forward(x, kept)
-        ctx.kernel = kernel
-        ctx.save_for_backward(*kept)
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        # Unpacked once, which is all that checkpointing around this allows.
-        return ctx.kernel.backward(gradient, ctx.saved_tensors), None
+    # Private. If a version does not have it, transforms end in PyTorch's own error about `autograd.Function`.
+    peek = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
+    return peek is not None and peek() is not None
 
 
 _Weights = TypeVar("_Weights", bound=Sequence[Sequence[Tensor]])
-_Known = dict[Callable[..., FrozenBlock], tuple[object, list[Tensor], FrozenBlock]]
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, _Known]
-_KNOWN = weakref.WeakKeyDictionary()
+_Entry = tuple[object, list[Tensor], Kernel]
+# Preparing takes as long as a pass over a small tile, hence once per module and kernel, not once per call. Kept beside
+# the modules: an attribute would be copied with them, and would hold the weights before a change.
+_PREPARED: weakref.WeakKeyDictionary[nn.Module, dict[Callable[..., Kernel], _Entry]] = weakref.WeakKeyDictionary()
 
 
-def prepared(block: nn.Module, convs: _Weights, kernel: Callable[[_Weights], FrozenBlock]) -> FrozenBlock:
-    """What was made of a block's weights as they are now."""
+def prepared(block: nn.Module, convs: _Weights, kernel: Callable[[_Weights], Kernel]) -> Kernel:
+    """Return a kernel for the present weights of a module, prepared before if they have not changed."""
     tensors = [tensor for pair in convs for tensor in pair]
     state = _state(tensors)
-    known = _KNOWN.setdefault(block, {})
+    known = _PREPARED.setdefault(block, {})
     found = known.get(kernel)
     if found is None or state is None or found[0] != state:
         # Outside of inference mode: a later pass may need gradients.
         with torch.inference_mode(False), torch.no_grad():
-            # Held on to, lest weights that take the place of these come to lie where they lay.
+            # References keep the memory from being reused, so that an equal data_ptr means the same weights.
             found = (state, [tensor.detach() for tensor in tensors], kernel(convs))
         if state is not None:
             known[kernel] = found
@@ -113,28 +88,29 @@ def prepared(block: nn.Module, convs: _Weights, kernel: Callable[[_Weights], Fro
 
 
 def _state(tensors: list[Tensor]) -> object | None:
-    """What changes when a weight does; None for weights made in inference mode, whose changes leave no trace."""
+    """Return a key that changes with the weights; None for inference tensors, which do not track changes."""
     if any(tensor.is_inference() for tensor in tensors):
         return None
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
 
 
 def bytes_to_prepare(net: nn.Module, *, gradients: bool) -> int:
-    """What laying out the weights of a network anew will yet take, on a CPU; measured in multiples of the weights.
+    """Return the bytes that preparing the kernels of a network will still take on a CPU.
 
     Args:
-        net: whose blocks say by a method ``frozen`` how they are computed.
-        gradients: whether gradients will be wanted, which dense blocks may compute in a way of their own.
+        net: its modules with a method ``kernel_for`` have kernels, in bfloat16 too with ``has_bfloat16_kernel``.
+        gradients: count the bfloat16 kernels of dense blocks too, which only passes with gradients use.
     """
     total = 0
     for module in net.modules():
-        weights = list(module.parameters()) if callable(getattr(module, "frozen", None)) else []
+        weights = list(module.parameters()) if callable(getattr(module, "kernel_for", None)) else []
         if any(weight.requires_grad or weight.device.type != "cpu" for weight in weights):
             continue
-        known = _KNOWN.get(module, {})
-        # As they are and turned around, in float32; the same in half as many bytes, of dense blocks alone.
-        copies = 0 if any(kernel is not InBfloat16 for kernel in known) else 2
-        if gradients and has_bfloat16() and not isinstance(module, nn.Conv2d) and InBfloat16 not in known:
+        known = _PREPARED.get(module, {})
+        runs_in_bfloat16 = getattr(module, "has_bfloat16_kernel", False)
+        # In float32 the weights and the flipped weights; in bfloat16 both take as much as one of those.
+        copies = 0 if any(kernel is not Bfloat16DenseBlock for kernel in known) else 2
+        if gradients and has_bfloat16() and runs_in_bfloat16 and Bfloat16DenseBlock not in known:
             copies += 1
         total += copies * sum(weight.nbytes for weight in weights)
     return total

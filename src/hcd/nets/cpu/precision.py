@@ -1,4 +1,4 @@
-"""The precision that gradients are computed in."""
+"""The precision in which gradients are computed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hcd.errors import UsageError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+# A context variable: the sender chooses the precision, and the networks in between need not pass it on.
 _BFLOAT16: ContextVar[bool] = ContextVar("bfloat16", default=False)
 
 
 @contextmanager
 def gradient_precision(precision: str) -> Iterator[None]:
-    """Inside, passes through frozen dense blocks that a gradient is wanted of run in this precision, on a CPU.
+    """Run frozen dense blocks in this precision inside the context, on a CPU and where a gradient is needed.
 
-    What is computed without a gradient stays in float32, so that figures remain those that a receiver reaches; so do
-    pictures, couplings and sums, whatever the precision. Without such instructions (AVX-512 BF16) there would be
-    nothing to gain: float32 stays.
+    Passes without a gradient stay in float32, so that metrics are those of a receiver; so do pictures, couplings and
+    sums. On a processor without bfloat16 instructions (AVX-512 BF16), which would gain nothing, all stays in float32.
 
     Args:
-        precision: ``float32``; ``bfloat16``, 1.2 to 1.9 times as fast and 0.006 dB beside it (``docs/notes/0014``);
-            or ``auto``, which is ``bfloat16``.
+        precision: ``float32``; ``bfloat16``, 1.2 to 1.9 times as fast and within 0.006 dB (``docs/notes/0014``); or
+            ``auto``, which is ``bfloat16``.
 
     Raises:
-        UsageError: another precision.
+        UsageError: unknown precision.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': use one of {', '.join(PRECISIONS)}")
@@ -41,12 +41,14 @@ def gradient_precision(precision: str) -> Iterator[None]:
 
 
 def wants_bfloat16() -> bool:
-    """Whether this is inside of ``gradient_precision`` for bfloat16, on a machine that has it."""
+    """Return whether ``gradient_precision`` asks for bfloat16 here, on a processor that has it."""
     return _BFLOAT16.get()
 
 
 @functools.cache
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16 by itself and PyTorch's convolutions make use of it."""
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(asked is not None and asked() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Return whether this processor has bfloat16 instructions and PyTorch's convolutions use them."""
+    # Private: a version without either of them runs in float32.
+    processor = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    convolutions = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(processor is not None and processor() and convolutions is not None and convolutions())

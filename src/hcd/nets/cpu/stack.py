@@ -1,4 +1,4 @@
-"""Frozen stacks of convolutions in sequence, for the gradient of their input alone."""
+"""A kernel for frozen stacks: convolutions in sequence, where only the gradient with respect to the input is needed."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hcd.nets.cpu import activation_mask, convolution
-from hcd.nets.cpu.dense_block import SLOPE, Convs, FrozenBlock
+from hcd.nets.cpu.dense_block import SLOPE, Convs
+from hcd.nets.cpu.kernel import Kernel
 
 
 @final
-class FrozenStack(FrozenBlock):
-    """One float32 picture on a CPU, NCHW: every convolution by the kernel that is fastest for its channels.
-
-    Of the forward pass, one bit per inner value is saved: whether it was positive.
-    """
+class NCHWStack(Kernel):
+    """One float32 picture on a CPU in NCHW; masks of one bit per inner value."""
 
     def __init__(self, convs: Convs) -> None:
         self._forward = [convolution.prepare(weight, bias) for weight, bias in convs]
-        self._backward = [convolution.prepare(convolution.flip_weights(weight), None) for weight, _ in convs]
+        self._backward = [convolution.prepare_gradient(weight) for weight, _ in convs]
 
     def allocate_saved(self, x: Tensor) -> list[Tensor]:
         return activation_mask.allocate_saved(x, [conv.outputs for conv in self._forward[:-1]])
 
-    def forward(self, x: Tensor, kept: list[Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, saved: list[Tensor] | None) -> Tensor:
         x = x.contiguous()
         for i, conv in enumerate(self._forward[:-1]):
             x = F.leaky_relu_(conv(x), SLOPE)
-            if kept is not None:
-                activation_mask.pack(x, kept[i])
+            if saved is not None:
+                activation_mask.pack(x, saved[i])
         return self._forward[-1](x)
 
-    def backward(self, gradient: Tensor, kept: Sequence[Tensor]) -> Tensor:
+    def backward(self, gradient: Tensor, saved: Sequence[Tensor]) -> Tensor:
         gradient = self._backward[-1](gradient.contiguous())
-        for conv, packed in zip(reversed(self._backward[:-1]), reversed(kept), strict=True):
-            gradient = conv(activation_mask.leaky_relu_backward(packed, gradient, SLOPE))
+        for conv, mask in zip(reversed(self._backward[:-1]), reversed(saved), strict=True):
+            gradient = conv(activation_mask.leaky_relu_backward(mask, gradient, SLOPE))
         return gradient
