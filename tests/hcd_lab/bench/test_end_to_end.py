@@ -42,6 +42,7 @@ def in_this_process(monkeypatch):
     return called
 
 
+@pytest.mark.slow
 def test_a_run_measures_the_file(in_this_process):
     settings = EndToEndBenchmark(
         sizes=((66, 90), (128, 96)), presets=("fast",), steps_lr=2, model=ONE_THREAD, reference_megapixels=0.01

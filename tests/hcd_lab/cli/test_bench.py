@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 
+import pytest
 import torch
 
 from hcd_lab.bench import BenchResult, EvaluationBenchmark
 
 
+@pytest.mark.slow
 def test_a_small_run(hcd, tmp_path):
     file = tmp_path / "figures.json"
     arguments = ("--sizes", "64x48", "--blocks", "1,1", "--repeats", "1", "--threads", "1", "--precisions", "float32")
@@ -26,6 +28,7 @@ def test_a_small_run(hcd, tmp_path):
     assert one["convolution_flops"] > 0
 
 
+@pytest.mark.slow
 def test_a_small_run_of_pictures(hcd, tmp_path):
     file = tmp_path / "figures.json"
     arguments = ("--sizes", "64x48", "--presets", "fast", "--steps-lr", "1", "--blocks", "1,1", "--threads", "1")

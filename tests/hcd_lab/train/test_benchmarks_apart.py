@@ -12,6 +12,8 @@ from PIL import Image
 from hcd_lab.train import picture_files
 from tests.hcd_lab.train.overlap import KnownPictures, read_gray
 
+pytestmark = pytest.mark.slow
+
 COPY = 0.8  # agreement from which on two pictures share a region; strangers stay below 0.75
 PLANTED = 8
 BENCHMARKS = ("Set5", "Set14", "BSD100")

@@ -50,6 +50,7 @@ def torchrun(processes, *arguments, program=("-m", "hcd")):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path, data, files):
     file = tmp_path / "tiny.toml"
     file.write_text(GENTLE_TOML, "utf-8")
@@ -99,6 +100,7 @@ assert not any("gloo" in name for name in threads()), threads()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="names of threads are read from /proc")
 def test_no_thread_outlives_the_world(tmp_path):
     """Such a thread can abort the interpreter as it ends."""

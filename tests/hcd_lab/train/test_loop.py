@@ -45,8 +45,6 @@ class Recording:
         {},
         {"optimizer": "adamw", "weight_decay": 0.01},
         {"optimizer": "muon"},
-        {"distance": "l1"},
-        {"distance": "l2"},
         {"bfloat16_share": 1.0},
     ],
     ids=str,
