@@ -30,7 +30,6 @@ from tests.tiny_grain import make_tiny_grain
 from tests.zoo.samples import make_tiny_rlfn
 
 SHIPPED = [entry.name for entry in model_entries() if entry.weights_file is not None]
-LATENTS = ("zeros", "gaussian:0")
 
 
 class MeanAndRepeat(Rescaler):
@@ -43,26 +42,45 @@ class MeanAndRepeat(Rescaler):
         return lr.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 
-MAKERS = {
-    **{
-        f"tiny-irn-x{scale}-{latent}": functools.partial(make_tiny_irn, scale, latent=latent)
-        for scale in (2, 4)
-        for latent in LATENTS
-    },
-    **{f"tiny-hcflow-x4-{latent}": functools.partial(make_tiny_hcflow, latent=latent) for latent in LATENTS},
-    **{f"tiny-bicubic-rlfn-x{scale}": functools.partial(make_tiny_rlfn, scale) for scale in (2, 4)},
-    **{name: functools.partial(hcd.load, name) for name in ("bicubic-x2", "bicubic-x4", *SHIPPED)},
+TINY = {
+    "tiny-irn-x2-zeros": functools.partial(make_tiny_irn, 2),
+    "tiny-irn-x4-gaussian": functools.partial(make_tiny_irn, 4, latent="gaussian:0"),
+    "tiny-hcflow-x4-zeros": make_tiny_hcflow,
+    "tiny-hcflow-x4-gaussian": functools.partial(make_tiny_hcflow, latent="gaussian:0"),
+    "tiny-bicubic-rlfn-x2": functools.partial(make_tiny_rlfn, 2),
     "tiny-grain-x4": make_tiny_grain,
+    "bicubic-x2": functools.partial(hcd.load, "bicubic-x2"),
     "gray-bicubic-x2": lambda: GrayRescaler(hcd.load("bicubic-x2")).freeze(),
     "own-x3": lambda: MeanAndRepeat(name="own-x3", scale=3).freeze(),
 }
-SIZES = [(16, 24), (8, 8), (17, 23), (9, 16), (3, 5), (1, 7), (1, 1)]
-sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+FULL_DEPTH = {name: functools.partial(hcd.load, name) for name in SHIPPED}
+# One of the shipped networks is always run; all of them run the same code.
+QUICK = "irn-x4-small"
+SIZES = [(16, 24), (17, 23), (9, 16), (3, 5), (1, 7), (1, 1)]
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+def params(sizes_of_shipped):
+    """Every kind of rescaler at every size, and shipped networks at some."""
+    return [
+        *((name, size) for name in TINY for size in SIZES),
+        *(
+            pytest.param(name, size, marks=() if name == QUICK else pytest.mark.slow)
+            for name in FULL_DEPTH
+            for size in sizes_of_shipped
+        ),
+    ]
+
+
+@functools.cache
+def made(name):
+    return {**TINY, **FULL_DEPTH}[name]()
+
+
+@pytest.fixture(
+    params=[*TINY, *(name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FULL_DEPTH)]
+)
 def model(request):
-    return MAKERS[request.param]()
+    return made(request.param)
 
 
 def fitting(model, size):
@@ -78,25 +96,18 @@ def random_picture(*shape, seed=0, dtype=torch.float32):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@sizes
-def test_shapes(model, size):
+@pytest.mark.parametrize(("name", "size"), params([(17, 23), (1, 1)]))
+def test_shapes_and_determinism(name, size):
+    model = made(name)
     size = fitting(model, size)
     hr = random_picture(2, 3, *size)
+    torch.manual_seed(1)
     lr = model.downscale(hr)
     assert lr.shape == (2, 3, *lr_size(size, model.scale))
     assert lr.dtype == hr.dtype
     restored = model.upscale(lr)
     assert restored.shape == (2, 3, *(side * model.scale for side in lr.shape[-2:]))
     assert torch.isfinite(restored).all()
-
-
-@sizes
-def test_deterministic(model, size):
-    size = fitting(model, size)
-    hr = random_picture(1, 3, *size)
-    torch.manual_seed(1)
-    lr = model.downscale(hr)
-    restored = model.upscale(lr)
     torch.manual_seed(2)
     assert torch.equal(model.downscale(hr.clone()), lr)
     assert torch.equal(model.upscale(lr.clone()), restored)
@@ -109,12 +120,11 @@ def test_the_input_is_left_alone(model):
     assert torch.equal(hr, kept)
 
 
-@pytest.mark.parametrize("size", [(16, 24), (9, 7)])
-def test_pictures_of_a_batch_do_not_mix(model, size):
-    hr = random_picture(3, 3, *fitting(model, size))
+def test_pictures_of_a_batch_do_not_mix(model):
+    hr = random_picture(2, 3, *fitting(model, (9, 7)))
     lr = model.downscale(hr)
     restored = model.upscale(lr)
-    for index in range(3):
+    for index in range(2):
         one = slice(index, index + 1)
         # Another batch size may choose another algorithm of convolution, hence no equality to the bit.
         torch.testing.assert_close(model.downscale(hr[one]), lr[one], rtol=1e-4, atol=1e-4)
@@ -146,8 +156,9 @@ def test_pictures_stay_pictures(model):
 
 
 @pytest.mark.parametrize("operation", ["downscale", "upscale"])
-@pytest.mark.parametrize("size", [(8, 12), (5, 6)])
-def test_gradient_against_finite_differences(model, operation, size):
+@pytest.mark.parametrize("name", [*TINY, QUICK])
+def test_gradient_against_finite_differences(name, operation):
+    model, size = made(name), (5, 6)
     double = copy.deepcopy(model).double()
     apply = getattr(double, operation)
     if model.hr_size is not None:
@@ -193,9 +204,10 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("operation", ["downscale", "upscale"])
-def test_input_is_checked(model, operation, wrong):
+def test_input_is_checked(operation, wrong):
+    """By the base class."""
     with pytest.raises(ShapeError, match=rf"{operation}: got torch\..* needs floating point \[N, 3, H, W\]"):
-        getattr(model, operation)(wrong)
+        getattr(made("own-x3"), operation)(wrong)
 
 
 @pytest.mark.parametrize("operation", ["downscale", "upscale"])
@@ -237,6 +249,7 @@ def _disturbed(net):
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_published_sizes(name):
     """The contract in short; GRAIN's 1024 pixels are run where they are compared with golden values."""
