@@ -14,6 +14,8 @@ import hcd
 from hcd.nets.grain import GRAIN, GRAINConfig
 from tests import golden as gold
 
+# The full-size network takes seconds to build and to run.
+pytestmark = pytest.mark.slow
 NAME = "grain_x64"
 PREFIXES = {"invRRDB": "invRRDB.", "codeStyleGAN": "codeStyleGAN.", "Fusion": "Fusion.", "stylegan2-ffhq": ""}
 

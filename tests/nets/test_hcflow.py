@@ -99,6 +99,7 @@ class TestGoldenArrays:
 
 
 @pytest.mark.parametrize("clamp", ["official", "none"])
+@pytest.mark.slow
 class TestGoldenGradients:
     @staticmethod
     def of(arrays, name, clamp):

@@ -15,7 +15,11 @@ from tests.conftest import make_tiny_irn
 PUBLISHED = {"irn_x2": (8,), "irn_x4": (8, 8), "irn_x8": (8, 8, 8)}
 
 
-@pytest.fixture(scope="module", params=PUBLISHED)
+@pytest.fixture(
+    scope="module",
+    # All three run the same code.
+    params=[name if name == "irn_x4" else pytest.param(name, marks=pytest.mark.slow) for name in PUBLISHED],
+)
 def case(request, golden):
     """A golden network, its arrays and its tolerances."""
     name = request.param

@@ -95,6 +95,7 @@ class TestGradient:
 
 
 class TestMethod:
+    @pytest.mark.slow
     def test_lr_stage_at_256(self):
         model, hr = make_tiny_grain(256), make_smooth_picture(256, 256)
         result = hcd.collaborate(hr, model, "fast", steps_lr=4, epsilon_lr=0.2)
@@ -144,6 +145,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak of a process by itself")
+@pytest.mark.slow
 def test_256_fits_into_4_gib():
     """One HR-stage gradient of the full-width network: the larger of the two stages, in a process of its own.
 

@@ -93,7 +93,7 @@ class TestLoads:
             torch.save({"iter": 7, "params": state}, path)
         assert hcd.load(f"spandrel:{path}").name == "spandrel-compact-x2"
 
-    @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (13, 22)])
+    @pytest.mark.parametrize("size", [(1, 9), (13, 22)])
     @pytest.mark.parametrize("architecture", MODELS)
     def test_any_size_as_spandrel_itself_calls_it(self, architecture, size, save):
         import_torchvision()
