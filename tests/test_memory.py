@@ -356,6 +356,7 @@ class TestModelsOfOneSize:
             monkeypatch.setattr(module, "recomputed", lambda block, *inputs: block(*inputs))
         assert memory.bytes_at_once(Solving(), hr, model) > 1.5 * recomputed
 
+    @pytest.mark.slow
     def test_is_what_a_profiler_sees(self, model):
         hr = torch.rand(1, 3, 64, 64)
 
