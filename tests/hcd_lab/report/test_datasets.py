@@ -8,7 +8,6 @@ import torch
 from hcd.errors import UsageError
 from hcd.image import read_picture
 from hcd_lab.bench import SAMPLES
-from hcd_lab.report import KNOWN_SETS
 from hcd_lab.report.datasets import find_sets
 from tests.hcd_lab.report.conftest import write_picture
 
@@ -19,11 +18,6 @@ def test_sets_that_are_there_and_those_that_are_not(data):
     assert [image.label for image in images] == ["mine/a", "Set5/bird", "Set5/head"]
     assert missing == ["Set14", "DIV2K"]
     assert torch.equal(images[1].read(), read_picture(data / "Set5" / "bird.png").rgb)
-
-
-def test_every_known_set_says_where_it_comes_from():
-    assert set(KNOWN_SETS) == {"Set5", "Set14", "BSD100", "Urban100", "Manga109", "DIV2K"}
-    assert all("20" in source or "SelfExSR" in source for source in KNOWN_SETS.values())
 
 
 def test_a_folder_of_benchmarks_inside(data):

@@ -103,12 +103,10 @@ def test_two_runs_are_identical(recipe, patches, tmp_path, uninterrupted):
     "change",
     [
         {"seed": 1},
-        {"optimizer": "adamw", "weight_decay": 1.0},
         {"gradient_clip": 1e-3},
         {"ema_decay": 0.1},
         {"latent_std": 1.0},
         {"latent_share": 0.5},
-        {"distance": "l1"},
         {"luma_weight": 1.0},
     ],
     ids=str,

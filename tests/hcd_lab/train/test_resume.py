@@ -41,7 +41,7 @@ def uninterrupted(whole_run):
     return whole_run / "tiny.safetensors"
 
 
-@pytest.mark.parametrize("step", [1, 4, 5])
+@pytest.mark.parametrize("step", [1, 5])
 def test_killed_and_resumed_run_equals_the_uninterrupted_one(recipe, patches, tmp_path, whole_run, step):
     """A checkpoint after every step; the run dies after ``step``, whose own checkpoint is not yet written."""
     with pytest.raises(KeyboardInterrupt):
@@ -60,9 +60,8 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(recipe, patches, tm
         {"optimizer": "adamw", "weight_decay": 0.1},
         {"optimizer": "muon"},
         {"phases": (Phase(share=0.5, batch=2, patch=16), Phase(share=0.5, batch=1, patch=8))},
-        {"seed": 7},
     ],
-    ids=["noisy latents", "adamw", "muon", "phases", "seed"],
+    ids=["noisy latents", "adamw", "muon", "phases"],
 )
 def test_whatever_the_recipe_says_is_resumed_bit_for_bit(recipe, patches, tmp_path, change):
     changed = replace(recipe, **change)
@@ -184,7 +183,7 @@ def test_damaged_checkpoint_is_named(recipe, patches, tmp_path, content):
     assert (tmp_path / "tiny.checkpoint.pt").read_bytes() == content
 
 
-@pytest.mark.parametrize("lost", ["net", "ema", "optimizer", "step", "seconds", "execution", "recipe"])
+@pytest.mark.parametrize("lost", ["net", "step", "recipe"])
 def test_checkpoint_that_lacks_something_is_named(recipe, patches, tmp_path, lost):
     train(recipe, patches, tmp_path, time_limit=0)
     path = tmp_path / "tiny.checkpoint.pt"

@@ -10,7 +10,7 @@ from hcd.errors import TrainingError
 from hcd.nets import IRN
 from hcd_lab.train import Execution, IRNNetwork, Phase, get_recipe, prefers_bfloat16
 from hcd_lab.train import speed as measuring
-from hcd_lab.train.speed import Speed, fastest, flops_per_pixel, matrix_peak
+from hcd_lab.train.speed import fastest, flops_per_pixel, matrix_peak
 from tests.hcd_lab.train.tiny import TINY
 
 
@@ -132,8 +132,3 @@ def test_no_way_at_all_is_an_error(recipe, monkeypatch):
     with pytest.raises(TrainingError, match="tiny: training does not run on device 'cpu'"):
         fastest(recipe, "cpu", report=lines.append)
     assert len(lines) == 2
-
-
-def test_speed_is_a_record():
-    speed = Speed(execution=Execution(), phase=TINY.phases[0], pixels_per_second=1.0, flops_per_second=2.0)
-    assert replace(speed, pixels_per_second=3.0) != speed
