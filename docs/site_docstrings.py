@@ -11,6 +11,8 @@ from griffe import Extension, Object
 _ENTRY = re.compile(r"^( {4,8})(\w+(?:, \w+)+): (.*(?:\n\1 +.*)*)", re.MULTILINE)
 # A code block of reStructuredText is one of Markdown, but for the second colon.
 _LITERAL = re.compile(r"::$", re.MULTILINE)
+# An example that doctest runs, to the end of its paragraph.
+_EXAMPLE = re.compile(r"^( *)(>>> .*(?:\n\1\S.*)*)", re.MULTILINE)
 _ROLE = re.compile(r":(?:func|class|meth|mod|data|attr|exc):`~?([^`]*)`")
 
 
@@ -20,6 +22,7 @@ class Docstrings(Extension):
     def on_instance(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring is not None:
             text = _LITERAL.sub(":", _ROLE.sub(r"`\1`", obj.docstring.value))
+            text = _EXAMPLE.sub(r"\1```python\n\1\2\n\1```", text)
             obj.docstring.value = _ENTRY.sub(_split, text)
 
 
