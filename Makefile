@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_FLAGS)
 PYTHON_FOLDERS = src tests benchmarks docs weights
 # What a processor or a PyTorch may compute differently.
 NUMERICAL = tests/ops tests/nets tests/solver tests/rescaler tests/collab tests/test_metrics.py tests/test_tiling.py
-TORCH ?= 2.9.0
+TORCH ?= 2.14.1
 OTHER = .venv-torch-$(TORCH)
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ check: $(VENV)/dev.stamp ## format, lint, types, imports and all tests, with cov
 numerics: $(VENV)/dev.stamp ## the numerical tests once more, on AVX2 alone
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERICAL)
 
-test-torch: constraints.txt pyproject.toml ## the numerical tests on another PyTorch: make test-torch TORCH=2.9.0
+test-torch: constraints.txt pyproject.toml ## the numerical tests on another PyTorch: make test-torch TORCH=2.14.1
 	$(PYTHON) -m venv $(OTHER)
 	grep -viE '^(torch|torchvision|triton|setuptools)==' constraints.txt > $(OTHER)/constraints.txt
 	$(OTHER)/bin/python -m pip install --disable-pip-version-check --constraint $(OTHER)/constraints.txt \
