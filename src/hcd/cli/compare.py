@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hcd import defaults
 from hcd.cli.options import json_flag, load_model, model_options, out_option, path_argument, preset_option
 from hcd.cli.settings import settings_options
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("compare")
 @path_argument("source", metavar="IN")
 @out_option("Folder for the page and its pictures.")
-@model_options("irn-x4")
+@model_options(defaults.MODEL)
 @preset_option("balanced")
 @settings_options
 @json_flag("Print the metrics as JSON.")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from hcd import defaults
+
 
 @click.command("demo")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("hcd-demo"), show_default=True, help="Output folder."
 )
-@click.option("--model", default="irn-x4", show_default=True, help="Model name, see 'hcd models'.")
+@click.option("--model", default=defaults.MODEL, show_default=True, help="Model name, see 'hcd models'.")
 def command(out: Path, model: str) -> None:
     """Downscale, rebuild and compare a photograph (scikit-image's cat, extra [demo])."""
     import skimage

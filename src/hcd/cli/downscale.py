@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hcd import defaults
 from hcd.cli.options import (
     json_flag,
     load_model,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.command("downscale")
 @path_argument("inputs", nargs=-1, required=True)
 @out_option("Output file, or folder for many.")
-@model_options("irn-x4")
+@model_options(defaults.MODEL)
 @preset_option("balanced")
 @click.option(
     "--format",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hcd import defaults
 from hcd.cli.options import load_model, model_options, path_argument
 from hcd.cli.settings import settings_options
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @path_argument("folder", metavar="DIR")
-@model_options("irn-x4")
+@model_options(defaults.MODEL)
 @click.option("--presets", default="plain,paper,balanced", show_default=True, help="Comma-separated presets.")
 @settings_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the metrics to this file.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+from hcd import defaults
 from hcd.collab import Changes, Evaluation, Settings, get_settings
 from hcd.errors import UsageError, named
 from hcd.files import write_atomically
@@ -55,7 +56,7 @@ def downscale_file(
     source: str | Path,
     target: str | Path,
     *,
-    model: str | Rescaler = "irn-x4",
+    model: str | Rescaler = defaults.MODEL,
     preset: str | Settings = "balanced",
     format: str | None = None,
     quality: int | None = None,
