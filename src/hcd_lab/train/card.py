@@ -16,7 +16,7 @@ _PUBLISHED = {
     ("irn", 2): {"Set5": "43.99 / 0.9871", "Set14": "40.79 / 0.9778", "BSD100": "41.32 / 0.9876"},
     ("irn", 4): {"Set5": "36.19 / 0.9451", "Set14": "32.67 / 0.9015", "BSD100": "31.64 / 0.8826"},
 }
-_PRESETS = ("plain", "paper", "balanced")
+_PRESETS = ("plain", "paper", "fast", "balanced", "best")
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Set → preset → means of ``hcd evaluate``."""
