@@ -1,4 +1,4 @@
-"""The choice: metrics of the files, never worse than plain by any term, the last step, rounding within a radius."""
+"""Choosing the LR: metrics of the files, never worse than plain by any term, the last step, rounding."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_the_plain_lr_is_restored_once(photo):
     choice = Choice(objective=objective, stored=Lossless(8), plain=plain, radius=math.inf, never_worse=True)
     assert not choice.needs_plain(plain.lr + 1)
     assert choice.needs_plain(plain.lr)
-    told = choice.plain_was_measured(objective.of_file(plain.lr))
+    measured = choice.plain_was_measured(objective.of_file(plain.lr))
     assert not choice.needs_plain(plain.lr)
-    assert choice.plain is told
-    assert choice.measure(plain).psnr == told.psnr == pytest.approx(restored_psnr(plain.lr, photo, model))
+    assert choice.plain is measured
+    assert choice.measure(plain).psnr == measured.psnr == pytest.approx(restored_psnr(plain.lr, photo, model))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,4 +1,4 @@
-"""Losses: values by hand and by the metrics that they stand for, gradients, sums over tiles."""
+"""Losses: values by hand and by the metrics, gradients, sums over tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions: every projection is feasible and stays where it is; files keep their distance from plain."""
+"""Regions: projections are feasible and idempotent; files keep their distance from the plain LR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets and the checks of settings."""
+"""Presets, and the validation of settings."""
 
 from __future__ import annotations
 

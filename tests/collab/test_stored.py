@@ -1,4 +1,4 @@
-"""What a file keeps: stand-ins are like the decoded files, and what is solved for a file is better in it."""
+"""What a file keeps: stand-ins resemble the decoded files, and solving for a file pays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TestLossless:
 
 
 class TestSixteenBits:
-    """Solved for: the file, the plain LR and the restored image all have 65535 levels."""
+    """File, plain LR and restored image all have 65535 levels."""
 
     @pytest.mark.parametrize("preset", ["plain", "paper", "balanced"])
     @pytest.mark.parametrize("gray", [False, True], ids=["color", "gray"])

@@ -1,4 +1,4 @@
-"""The method in tiles: the promises of ``collaborate`` hold, and results are those of the whole picture."""
+"""The method in tiles: the promises of ``collaborate`` hold, and results agree with those of the whole image."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_max_change_is_exact(hr, model, limit):
 class TestStopping:
     """In the middle of an evaluation: what was found before is kept, whole."""
 
-    @pytest.mark.parametrize("tile", [1, 2, 5, 8, 12, 24])
+    @pytest.mark.parametrize("tile", [1, 5, 24])
     def test_stop(self, hr, model, tile):
         asked = []
         # Asked once per tile and once per evaluation.

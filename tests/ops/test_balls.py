@@ -1,4 +1,4 @@
-"""Projection onto balls: inside, idempotent, and the nearest point there is."""
+"""Projections onto balls: feasible, idempotent, and nearest in Euclidean distance."""
 
 from __future__ import annotations
 

@@ -66,14 +66,14 @@ def test_pinned_values(seed, channel, row, column, in_65536ths):
 
 
 @given(
-    top=st.integers(0, 40),
-    left=st.integers(0, 40),
+    top=st.integers(0, 15),
+    left=st.integers(0, 15),
     height=st.integers(1, 9),
     width=st.integers(1, 9),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_tile_is_the_crop_of_the_whole(top, left, height, width, seed):
-    whole = gaussian_field(seed, 3, 50, 50)
+    whole = gaussian_field(seed, 3, 25, 25)
     tile = gaussian_field(seed, 3, height, width, top=top, left=left)
     assert torch.equal(tile, whole[:, top : top + height, left : left + width])
 

@@ -62,8 +62,10 @@ def test_agrees_with_the_textbook(samples, factor):
         np.testing.assert_allclose(line.numpy(), reference(samples, factor), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("factor", [0.5, 0.25, 2, 4, Fraction(2, 3), 1.5])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 2), (13, 16)])
+@pytest.mark.parametrize(
+    ("factor", "shape"),
+    [(0.5, (1, 1)), (0.25, (13, 16)), (2, (1, 7)), (4, (5, 2)), (Fraction(2, 3), (13, 16)), (1.5, (1, 1))],
+)
 def test_a_constant_picture_stays_constant(shape, factor):
     image = torch.full((1, 3, *shape), 0.7, dtype=torch.float64)
     resized = resize_bicubic(image, factor)
@@ -110,7 +112,7 @@ def test_factor_must_be_positive(factor):
 
 
 def test_has_a_gradient_after_a_first_use_in_inference_mode():
-    # The matrices are kept between calls: one made in inference mode could not take part in a later gradient.
+    # The matrices are cached: one made in inference mode could not take part in autograd later.
     _resampling.cache_clear()
     image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     with torch.inference_mode():
@@ -122,7 +124,7 @@ def test_has_a_gradient_after_a_first_use_in_inference_mode():
 
 @pytest.mark.parametrize("factor", [Fraction(1, 4), 2, Fraction(3, 7)])
 def test_long_sides_are_resampled_as_short_ones(factor):
-    """In blocks around the band of the matrix; at their borders nothing shows."""
+    """The matrix is applied in blocks; their borders do not show."""
     wave = torch.sin(torch.arange(1400) / 3).double()
     whole = resize_bicubic(wave.expand(1, 1, 3, -1), factor)
     # A crop whose left border stays at the same phase, without what its own borders mirror.
@@ -136,7 +138,7 @@ def test_long_sides_are_resampled_as_short_ones(factor):
 
 
 def test_the_longest_side_takes_little_memory():
-    """A picture of one row may be as long as all pixels together; a whole matrix would take 500 GB here."""
+    """An image of one row may have as many columns as pixels are allowed; a dense matrix would take 500 GB here."""
     blocks = _resampling(200_000, Fraction(2))
     assert sum(block.matrix.numel() for block in blocks) * 8 < 300 * 2**20
     assert resize_bicubic(torch.ones(1, 1, 1, 200_000), 2).sub(1).abs().max() < 1e-5

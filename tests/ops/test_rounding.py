@@ -1,4 +1,4 @@
-"""Rounding: exact values of the file, and a gradient that passes straight through."""
+"""Rounding: the exact values of a file, and straight-through gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture carries, there and back: alpha, profiles, EXIF, depth, lossy files; and claims that are refused."""
+"""Round trips of alpha, profiles, EXIF, depth and lossy files; metadata that are refused."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_giant_original_is_refused_before_anything_is_made(tmp_path, make_pict
 
 @pytest.mark.parametrize("size", [(10539, 30), (22, 6671)])
 def test_a_ribbon_takes_memory_for_its_pixels_alone(size):
-    """Found by mutated AVIFs: resampling a side of so many pixels took gigabytes, and kept them."""
+    """Found by fuzzing AVIF: resampling a very long side took gigabytes, and kept them."""
     picture = Picture(rgb=torch.full((1, 3, *size), 0.5), alpha=torch.ones(1, 1, *size))
     if not start_peak():
         pytest.skip("this system does not count peaks anew")

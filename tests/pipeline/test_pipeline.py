@@ -1,4 +1,4 @@
-"""The whole way of one picture, through real files."""
+"""From a picture to an LR file and back, through real files."""
 
 from __future__ import annotations
 

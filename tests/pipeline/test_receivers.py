@@ -1,4 +1,4 @@
-"""LR files of models that the registry does not hold: a file names no path, and leads to none."""
+"""LR files of models outside the registry; a file neither names nor leads to a path."""
 
 from __future__ import annotations
 

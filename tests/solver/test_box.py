@@ -1,4 +1,4 @@
-"""Which variables their bounds hold, and what leaving those out of a direction is worth."""
+"""Variables held by their bounds, and the gain from excluding them from a direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every step rule promises, whatever it does: for all rules of the registry."""
+"""The contract that every rule of the registry keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step rules: what each proposes, and that each minimizes convex problems with and without constraints."""
+"""Single step rules: their candidates, and convex problems with and without constraints."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def at(objective, x):
     return Point(x=x.detach(), value=float(value.detach()), gradient=gradient)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("feasible", SETS)
+@pytest.mark.parametrize(("seed", "feasible"), list(enumerate(SETS)))
 @pytest.mark.parametrize("rule", RULES)
 def test_minimizes_a_convex_quadratic(rule, feasible, seed):
     problem, project = Quadratic(seed), SETS[feasible]
@@ -147,8 +146,9 @@ class TestLBFGS:
             shortened, _ = rule.step(Point(x=candidate, value=value, gradient=torch.tensor([-1.0])), state)
             assert shortened.item() == pytest.approx(-share, abs=5e-3)
 
-    @pytest.mark.parametrize("first_step", [0.001, 0.1, 5.0])
-    @pytest.mark.parametrize("evaluations", [1, 2, 3, 5, 20, 200])
+    @pytest.mark.parametrize(
+        ("evaluations", "first_step"), [(1, 0.1), (2, 5.0), (3, 0.001), (20, 5.0), (200, 0.001), (200, 0.1)]
+    )
     def test_the_rosenbrock_function_never_ends_above_its_start(self, evaluations, first_step):
         def rosenbrock(x):
             return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2

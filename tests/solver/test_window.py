@@ -1,4 +1,4 @@
-"""L-BFGS with inner products around each pixel: every part of a picture has a recursion of its own."""
+"""L-BFGS with local inner products: every part of an image has a recursion of its own."""
 
 from __future__ import annotations
 

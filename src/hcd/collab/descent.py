@@ -63,7 +63,7 @@ def descend_stage(stage: Stage, *, image: int, objective: Reconstruction, choice
     Args:
         image: index in the batch.
         objective: what is minimized over the LR.
-        choice: is told the metrics of the plain LR if the descent starts there, so that it need not restore it again.
+        choice: gets the metrics of the plain LR if the descent starts there, so that it is restored only once.
         run: settings, callbacks and history.
     """
     settings = run.settings
