@@ -206,11 +206,19 @@ class TestFitting:
     def test_weights_to_be_prepared_count(self, model, hr, monkeypatch):
         expected = bytes_to_prepare(make_tiny_irn(2), gradients=True)
         assert expected > 1e6
-        whole = least_for_whole(monkeypatch, hr, model)
+        whole = least_for_whole(monkeypatch, hr, model, memory=MIB)
         for share, fits in ((0.8, False), (1.2, True)):
             fresh = make_tiny_irn(2)
             spare(monkeypatch, whole + share * expected)
-            assert (fitted(hr, fresh) is fresh) == fits
+            assert (fitted(hr, fresh, memory=MIB) is fresh) == fits
+
+    def test_with_much_to_spare_nothing_is_counted(self, model, hr, monkeypatch):
+        monkeypatch.setattr(memory, "bytes_at_once", None)
+        monkeypatch.setattr(memory, "_spare", lambda device, limit: 2**40)
+        assert fitted(hr, model) is model
+        assert fit_upscaling(hr, model) is model
+        with pytest.raises(TypeError):
+            fitted(hr, model, memory=MIB)
 
     def test_a_limit_counts_what_the_process_holds(self, model, hr, monkeypatch):
         monkeypatch.setattr(memory, "_resident", lambda: 7 * GIB)

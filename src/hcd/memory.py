@@ -53,6 +53,8 @@ _FRAGMENTATION = 48 * 2**20
 _SLACK = 8 * 2**20
 # Areas of windows are powers of this, so that small variations of free memory give the same tiles.
 _AREA_STEP = 1.03
+# Room for this many times the tensors is enough for them, working buffers and fragmentation.
+_AMPLE = 4.0
 # Share of the free memory that may be used without a limit; of the planned peak, above which the heap is trimmed.
 _FREE_SHARE, _TRIM_SHARE = 0.75, 0.9
 # Evaluations between two trims of the heap: fragmentation grows with each of them (note 0021).
@@ -113,6 +115,8 @@ def fit(
     """
     allocator = _GPU if hr.device.type != "cpu" else _KEPT if keeps_freed() else _RETURNED
     height, width = hr.shape[-2:]
+    if memory is None and model.hr_size is None and _fits_amply(hr, model, work, kept=kept, gradients=gradients):
+        return model
 
     def budget() -> tuple[float, float]:
         """Return the bytes that may be taken, and those taken by all but the computation."""
@@ -157,6 +161,22 @@ def fit(
             give_back()
 
     return TiledRescaler(model, window=window, halo=halo, before_tile=before_tile)
+
+
+def _fits_amply(hr: Tensor, model: Rescaler, work: Work, *, kept: int, gradients: bool) -> bool:
+    """Return whether a picture fits with so much to spare that counting exactly is needless.
+
+    Exact counting runs on the meta device, whose operations import PyTorch's compiler: seconds at the start of a
+    process. Computing a small piece takes a fraction of one.
+    """
+    per_pixel = _RUN.setdefault(model, {})
+    if work not in per_pixel:
+        # The first run of a model prepares its weights, which do not grow with the picture.
+        _bytes_of_run(work, hr.new_zeros(1, 3, 4 * model.scale, 4 * model.scale), model)
+        side = max(_PIECE, 8 * model.scale)
+        per_pixel[work] = _bytes_of_run(work, hr.new_zeros(1, 3, side, side), model) / side**2
+    fixed = kept + _FRAGMENTATION + bytes_to_prepare(model, gradients=gradients)
+    return fixed + _AMPLE * per_pixel[work] * hr.shape[-2] * hr.shape[-1] <= _spare(hr.device, None)
 
 
 def trim_after(evaluations: int) -> None:
@@ -238,6 +258,20 @@ def bytes_at_once(work: Work, hr: Tensor, model: Rescaler, *, device: torch.devi
     return counter.peak
 
 
+# As above, of pieces that were computed, without the working buffers of convolutions.
+_RUN: weakref.WeakKeyDictionary[Rescaler, dict[Work, float]] = weakref.WeakKeyDictionary()
+
+
+def _bytes_of_run(work: Work, piece: Tensor, model: Rescaler) -> int:
+    """Return the peak bytes of the tensors of a computation that is done, its backward pass included."""
+    counter = AllocationCounter(given=[*model.parameters(), *model.buffers(), piece])
+    with torch.inference_mode(False), torch.enable_grad(), counter:
+        value, sample = work(model, piece)
+        if sample is not None:
+            torch.autograd.grad(value, sample)
+    return counter.peak
+
+
 class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that operations allocate, and subtracts each when it is freed.
 
@@ -249,6 +283,11 @@ class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known = {id(tensor.untyped_storage()) for tensor in given}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave PyTorch's compiler, which would be imported to be told to stand back, out of it."""
+        return False
 
     def __torch_dispatch__(
         self,

@@ -38,6 +38,7 @@ import hcd.pipeline.receiver
 assert not loaded("hcd.collab", "hcd_lab"), "hcd.pipeline.receiver"
 main(["upscale", *sys.argv[1:]], standalone_mode=False)
 assert not loaded("hcd.collab", "hcd.pipeline.sender", "hcd.evaluate", "hcd_lab"), "hcd upscale"
+assert not loaded("torch._dynamo", "sympy"), "hcd upscale imports PyTorch's compiler"
 """
 
 
