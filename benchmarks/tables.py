@@ -54,7 +54,7 @@ def figures() -> Figures:
     found: Figures = {}
     for entry in model_entries():
         dropped = OTHER_LOSS.get(entry.name, ())
-        for place, means in entry.figures.items():
+        for place, means in entry.metrics.items():
             kept = {preset: mean for preset, mean in means.items() if preset not in dropped}
             found.setdefault(entry.name, {})[place] = kept
     for model, places in json.loads(MEASURED.read_text("utf-8")).items():

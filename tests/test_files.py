@@ -105,6 +105,6 @@ def test_a_link_keeps_leading_to_the_file(tmp_path):
 
 def test_a_pipe_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match="no regular file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         write_atomically(tmp_path / "pipe", b"data")
     assert (tmp_path / "pipe").is_fifo()

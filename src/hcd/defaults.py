@@ -1,8 +1,8 @@
-"""What the command line and the library do where nothing else is asked for."""
+"""Defaults that the command line and the library share."""
 
 from __future__ import annotations
 
 from typing import Final
 
 MODEL: Final = "light-x4"
-"""The model that serves most machines best: its weights are part of ``hcd``, and a CPU runs it in seconds."""
+"""Default model: its weights ship with ``hcd``, and it takes seconds on a CPU."""

@@ -1,4 +1,4 @@
-"""The exception tree: every error that the package raises on purpose, and the wording they share."""
+"""Exception tree: every error that the package raises on purpose, and the wording that messages share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class HcdError(Exception):
-    """Base of all errors raised on purpose. The message names the subject, what is wrong and the remedy.
+    """Base of all errors raised on purpose. The message names the file or value, what is wrong and the remedy.
 
-    ``exit_code`` is that of a command which the error ends: 1 for failed inputs, 2 for wrong usage.
+    ``exit_code`` is the exit code of a command that ends with the error: 1 for failed inputs, 2 for wrong usage.
     """
 
     exit_code = 1
@@ -41,7 +41,7 @@ class OutputError(HcdError, OSError):
 
 
 class MetadataError(HcdError, ValueError):
-    """An LR file's metadata are missing, damaged or of an unknown version."""
+    """The metadata of an LR file are missing, damaged or of an unknown version."""
 
 
 class ModelError(HcdError, LookupError):
@@ -57,7 +57,7 @@ class WeightsError(HcdError, ValueError):
 
 
 class MissingDependencyError(HcdError, ImportError):
-    """An optional extra is needed and not installed."""
+    """An optional extra is needed but not installed."""
 
     exit_code = 2
 
@@ -67,15 +67,15 @@ class TrainingError(HcdError, RuntimeError):
 
 
 def printable(text: str) -> str:
-    """Text from outside for a message: control characters and bytes that are no text are escaped."""
+    """Escape control characters and undecodable bytes, so that text from outside is safe in a message."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def named(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """What has this name.
+    """Look up a name.
 
     Raises:
-        UsageError: unknown; lists the known names and the nearest.
+        UsageError: unknown name; the message lists the known names and the nearest one.
     """
     if name not in known:
         raise UsageError(unknown_name(kind, name, known))
@@ -83,7 +83,7 @@ def named(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Wording for an unknown name: lists the known ones and the nearest."""
+    """Return the message for an unknown name: it lists the known names and the nearest one."""
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}
     nearest = difflib.get_close_matches(name.casefold(), folded, n=1)

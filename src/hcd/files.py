@@ -1,4 +1,4 @@
-"""Writing files so that they are either absent (or as they were) or whole."""
+"""Atomic writing: after a failure a file is absent or as it was before, never partial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hcd.errors import OutputError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename. Missing folders are made; a link keeps leading to the file.
+    """Write a file atomically: to a temporary file beside it, which is synced and renamed.
+
+    Missing folders are created. A symbolic link is kept, and its target is written.
 
     Raises:
         OutputError: the folder or file cannot be written.
@@ -20,8 +22,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise OutputError(f"{path}: cannot be written (it is a folder); choose another place")
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: cannot be written (it is no regular file); choose another place")
-    # Not made from the file's name, which may be as long as names can be.
+        raise OutputError(f"{path}: cannot be written (it is not a regular file); choose another place")
+    # The name does not contain that of the file, which may be as long as the file system allows.
     beside = path.with_name(f".hcd-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 
-# From malloc.h: free bytes at the end of the heap above which it is trimmed; number of blocks mapped one by one.
+# From malloc.h: free bytes at the end of the heap above which it is trimmed; maximum number of mapped blocks.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _CONFIGURES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 
@@ -16,9 +16,9 @@ _keeps = False
 def keep_freed() -> bool:
     """Keep the memory that this process frees from now on; return whether it is kept.
 
-    Large blocks then come from the heap. Otherwise each is mapped by itself, and the system clears its pages anew
-    (docs/notes/0021). A heap takes more memory, since it fragments. This is for programs to decide, not for libraries.
-    Only glibc can do it. Where environment variables configure malloc, nothing is changed.
+    Large blocks then come from the heap. By default glibc maps each large block separately, and the kernel zeroes its
+    pages every time (docs/notes/0021). Fragmentation of the heap costs memory in return, so a program should decide
+    this, not a library. Only glibc supports it. Nothing changes where environment variables configure malloc.
     """
     global _keeps
     tunables = os.environ.get("GLIBC_TUNABLES", "")

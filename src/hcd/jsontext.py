@@ -1,4 +1,4 @@
-"""JSON for figures: standard JSON has no infinity, so what is not finite becomes null."""
+"""Standard JSON for metrics: it has no infinity and no NaN, so these become null."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_text(value: Any, *, indent: int | None = 1) -> str:
-    """Standard JSON of nested dictionaries, lists and figures; on one line without ``indent``.
+    """Encode nested dictionaries, lists and numbers as standard JSON; on one line if ``indent`` is None.
 
     >>> json_text({"psnr": math.inf})
     '{\\n "psnr": null\\n}'

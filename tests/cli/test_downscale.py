@@ -235,7 +235,7 @@ def test_memory_that_is_no_size(hcd, photo_file, tmp_path, text):
     result = hcd("downscale", photo_file(), "-o", tmp_path / "out", *FAST, "--memory", text)
     assert result.exit_code == 2
     assert "Traceback" not in result.output
-    assert "is no size; give bytes, or a number with MiB or GiB" in result.stderr
+    assert "is not a size; give bytes, or a number with MiB or GiB" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

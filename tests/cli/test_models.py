@@ -17,13 +17,13 @@ def test_every_model_is_listed(hcd):
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in model_entries() if entry.weights_file is not None])
-def test_shipped_weights_show_their_measured_figures(hcd, name):
-    """The same that the card has, which the figures' file is made with."""
+def test_shipped_weights_show_their_measured_metrics(hcd, name):
+    """The same values as in the card."""
     line = next(line for line in hcd("models").stdout.splitlines() if line.startswith(f"{name} "))
-    figures = registry.get_entry(name).figures
-    assert set(figures) == {"Set5", "Set14", "BSD100"}
+    metrics = registry.get_entry(name).metrics
+    assert set(metrics) == {"Set5", "Set14", "BSD100"}
     card = registry.get_entry(name).card.read_text("utf-8")
-    for place, means in figures.items():
+    for place, means in metrics.items():
         assert f"{place} {means['plain']['psnr_y']:.2f}" in line
         assert f"| {place} | {means['plain']['psnr_y']:.2f} / {means['plain']['ssim_y']:.4f} |" in card
 

@@ -78,14 +78,14 @@ def test_missing_file(hcd, tmp_path):
 
 def test_one_pixel(hcd, photo_file, tmp_path):
     dot = photo_file("dot.png", width=1, height=1)
-    assert_refused(hcd, dot, tmp_path, "carries no hcd metadata", "--model")
+    assert_refused(hcd, dot, tmp_path, "has no hcd metadata", "--model")
     assert hcd("upscale", dot, "-o", tmp_path / "big.png", "--model", "bicubic-x4").exit_code == 0
     assert read_picture(tmp_path / "big.png").rgb.shape == (1, 3, 4, 4)
 
 
 def test_no_metadata(hcd, lr_file, tmp_path):
     without_metadata(lr_file)
-    assert_refused(hcd, lr_file, tmp_path, "carries no hcd metadata", "--model")
+    assert_refused(hcd, lr_file, tmp_path, "has no hcd metadata", "--model")
     assert hcd("upscale", lr_file, "-o", tmp_path / "big.png", "--model", "bicubic-x2").exit_code == 0
 
 
@@ -209,7 +209,7 @@ def test_little_memory_changes_no_pixel_by_more_than_rounding(hcd, larger_lr_fil
 def test_memory_that_is_no_size(hcd, lr_file, tmp_path):
     result = hcd("upscale", lr_file, "-o", tmp_path / "big.png", "--memory", "much")
     assert result.exit_code == 2
-    assert "is no size" in result.stderr
+    assert "is not a size" in result.stderr
     assert not (tmp_path / "big.png").exists()
 
 

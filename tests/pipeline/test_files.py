@@ -117,7 +117,7 @@ def test_what_a_file_cannot_hold_is_in_the_record(tmp_path, photo):
         (UsageError, "an LR file is .png, .webp, .jpg or .avif", {"target": "a.tif"}),
         (UsageError, "PNG is lossless", {"quality": 50}),
         (UsageError, "quality 0: out of range", {"target": "a.jpg", "quality": 0}),
-        (UsageError, "is no name of a jpeg file", {"format": "jpeg"}),
+        (UsageError, "is not the name of a jpeg file", {"format": "jpeg"}),
         (UsageError, r"unknown format 'jpg'.*Did you mean 'jpeg'", {"format": "jpg"}),
         (UsageError, "only PNG", {"target": "a.webp", "depth": 16}),
         (UsageError, "depth 12", {"depth": 12}),
@@ -146,10 +146,10 @@ def test_errors_of_downscaling(tmp_path, photo, error, told, options):
     [
         (UsageError, "unknown picture suffix", {"target": "a.heic"}),
         (UsageError, "is lossless and has no quality", {"quality": 50}),
-        (UsageError, "is no name of a jpeg file", {"format": "jpeg"}),
+        (UsageError, "is not the name of a jpeg file", {"format": "jpeg"}),
         (UsageError, "only PNG", {"target": "a.jpg", "depth": 16}),
         (UsageError, "overwritten by its own result", {"target": "photo.png", "model": "bicubic-x2"}),
-        (MetadataError, "carries no hcd metadata", {}),
+        (MetadataError, "has no hcd metadata", {}),
         (ModelError, r"unknown model 'bicubic-x3'", {"model": "bicubic-x3"}),
     ],
 )

@@ -105,7 +105,7 @@ class TestShipped:
         assert names <= set(SHIPPED)
         for name in SHIPPED:
             assert get_entry(name).card
-            assert "plain" in get_entry(name).figures["Set5"]
+            assert "plain" in get_entry(name).metrics["Set5"]
 
     @pytest.mark.parametrize("name", SHIPPED)
     def test_loads_under_its_own_name(self, name):

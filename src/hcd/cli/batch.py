@@ -1,4 +1,4 @@
-"""Many inputs: expanding folders, naming outputs, going on past a bad file."""
+"""Batches of files: expand folders, name outputs, continue after a failed file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hcd.image import SUFFIXES, list_pictures
 
 
 def plan(inputs: Sequence[Path], out: Path, rename: Callable[[Path], str]) -> list[tuple[Path, Path]]:
-    """Pairs of input and output. Folders among the inputs stand for the pictures directly inside them.
+    """Return pairs of input and output. A folder stands for the pictures directly inside it.
 
-    One input file and an ``out`` with a picture suffix name the output itself; else ``out`` is a folder.
+    ``out`` is the output file if there is one input and ``out`` has a picture's suffix. Otherwise it is a folder.
 
     Raises:
-        UsageError: two inputs would be written to one file, or one over an input, or a folder holds no picture.
+        UsageError: two inputs have the same output, an output would overwrite an input, or a folder holds no picture.
     """
     files: list[Path] = []
     for path in inputs:
-        # os.path's answers are False where a name is too long or a link leads to itself; reading tells why.
+        # os.path.isdir is False for overlong names and circular links; reading the file reports the cause.
         if os.path.isdir(path):
             files.extend(list_pictures(path))
         else:
@@ -52,7 +52,7 @@ def plan(inputs: Sequence[Path], out: Path, rename: Callable[[Path], str]) -> li
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C only makes the yielded function true; the second one ends the command."""
+    """Handle Ctrl-C: the first one makes the yielded function return True, the second one ends the command."""
     pressed = False
 
     def on_signal(signum: int, frame: object) -> None:
@@ -62,7 +62,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         pressed = True
         click.echo("Stopping with the best found so far; press Ctrl-C again to stop at once.", err=True)
 
-    # Python takes signals in the main thread alone.
+    # Python handles signals in the main thread only.
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -74,7 +74,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def warn(source: Path, warnings: Sequence[str]) -> None:
-    """What a picture lost on its way, a line each on standard error that names the file."""
+    """Print warnings about a file on standard error, a line each that names the file."""
     for text in warnings:
         named = text if str(source) in text else f"{source}: {text}"
         click.echo(printable(f"Warning: {named}"), err=True)
@@ -87,13 +87,13 @@ def run(
     debug: bool,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Do every pair, until interrupted; name each that fails on standard error and end with exit code 1 if any did.
+    """Process every pair; report each failure on standard error and exit with code 1 if there was one.
 
     Args:
         pairs: inputs and outputs.
-        work: does one.
-        debug: let errors through.
-        interrupted: asked before each pair; true leaves the rest undone, which counts as failing.
+        work: processes one pair.
+        debug: let errors propagate.
+        interrupted: called before each pair; if it returns True, the rest is skipped, which counts as a failure.
     """
     failures = 0
     for done, (source, target) in enumerate(pairs):

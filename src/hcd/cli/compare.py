@@ -1,4 +1,4 @@
-"""``hcd compare``: plain against collaborative on one picture, as a page."""
+"""``hcd compare``: write a page that compares plain and collaborative on one picture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(
     changes: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Downscale and rebuild IN plainly and collaboratively; write pictures, difference maps and index.html."""
+    """Downscale and rebuild IN with the plain and the collaborative LR; write pictures, difference maps, index.html."""
     from hcd.collab import get_settings
 
     settings = get_settings(preset, **changes)
@@ -67,7 +67,7 @@ def run_comparison(
 
 
 def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
-    """Print the metrics as a table or as JSON, and where the page is."""
+    """Print the metrics as a table or as JSON, and the path of the page."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

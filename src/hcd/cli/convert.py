@@ -1,4 +1,4 @@
-"""``hcd convert``: weights files from and to the formats of the networks' authors."""
+"""``hcd convert``: convert weights between this project's format and those of the networks' authors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hcd.cli.options import out_option, path_argument
     type=click.Choice(["hcd", "official"]),
     default="hcd",
     show_default=True,
-    help="This project's format, or that of the network's authors.",
+    help="This project's format, or the format of the network's authors.",
 )
-@click.option("--latent", help="Latent policy to record: zeros or gaussian:SEED. Default: that of the weights.")
+@click.option("--latent", help="Latent policy to record: zeros or gaussian:SEED. Default: the policy of the weights.")
 def command(source: Path, out: Path, kind: str, latent: str | None) -> None:
-    """Convert official weights (a file, or GRAIN's folder) to this project's format, or back; values stay the same.
+    """Convert official weights (a file, or GRAIN's folder) to this project's format, or back.
 
-    The network is told by its tensors. Nothing from a file is executed. The new file has another hash, so LR
-    files that were made with one of the two are rebuilt with just that one.
+    The values stay the same. The network is recognized by its tensors, and nothing from a file is executed. The new
+    file has another hash: an LR file that was made with one of the two can only be rebuilt with the same one.
     """
     from hcd.errors import printable
     from hcd.zoo import FAMILIES, convert
@@ -41,6 +41,6 @@ def command(source: Path, out: Path, kind: str, latent: str | None) -> None:
     if done.dropped_latent:
         click.echo(
             f"Note: official files record no latent; these weights upscale best with {done.dropped_latent}, but will "
-            f"load with {done.latent} unless another is asked for.",
+            f"load with {done.latent} by default.",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""``hcd demo``: downscale, rebuild and compare a photograph that a dependency ships."""
+"""``hcd demo``: downscale, rebuild and compare a photograph that scikit-image ships."""
 
 from __future__ import annotations
 

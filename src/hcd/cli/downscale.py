@@ -1,4 +1,4 @@
-"""``hcd downscale``: pictures in, LR files out."""
+"""``hcd downscale``: downscale pictures to LR files."""
 
 from __future__ import annotations
 

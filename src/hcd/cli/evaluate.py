@@ -1,4 +1,4 @@
-"""``hcd evaluate``: the field's protocol on a folder."""
+"""``hcd evaluate``: measure a folder by the field's protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(
     changes: dict[str, Any],
     json_file: Path | None,
 ) -> None:
-    """Measure a model and presets on every picture in DIR, on the decoded 8-bit LR files."""
+    """Measure presets of a model on every picture in DIR, on the decoded 8-bit LR files."""
     from hcd.cli.progress import solve_progress
     from hcd.evaluate import evaluate_folder, settings_of
     from hcd.files import write_atomically

@@ -1,4 +1,4 @@
-"""The ``hcd`` command: finds subcommands, turns errors into one line and an exit code."""
+"""``hcd``: find subcommands; turn errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class _Entry:
     """One subcommand.
 
     Attributes:
-        module: where its ``command`` is; imported when it is called.
+        module: the module that holds its ``command``; imported when it is called.
         text: one line for ``hcd --help``.
-        extra: the extra of this distribution with the libraries that it needs beyond those of ``hcd``.
+        extra: the extra of this distribution that installs further libraries it needs; empty if it needs none.
     """
 
     module: str
@@ -38,19 +38,21 @@ _GROUPS = {
     "Look and measure": {
         "compare": _Entry(module="hcd.cli.compare", text="Show plain and collaborative side by side on a page."),
         "evaluate": _Entry(module="hcd.cli.evaluate", text="Measure models and presets on a folder of pictures."),
-        "demo": _Entry(module="hcd.cli.demo", text="Do all of it with a photograph that comes along.", extra="demo"),
+        "demo": _Entry(
+            module="hcd.cli.demo", text="Try downscale, upscale and compare on a sample photograph.", extra="demo"
+        ),
     },
     "Models": {
         "models": _Entry(module="hcd.cli.models", text="List the models, or show the card of one."),
         "convert": _Entry(module="hcd.cli.convert", text="Convert weights from and to their authors' formats."),
     },
     "Laboratory": {
-        "train": _Entry(module="hcd_lab.cli.train", text="Train weights by a recipe.", extra="train"),
-        "campaign": _Entry(module="hcd_lab.cli.campaign", text="Train on for a given time.", extra="train"),
+        "train": _Entry(module="hcd_lab.cli.train", text="Train weights with a recipe.", extra="train"),
+        "campaign": _Entry(module="hcd_lab.cli.campaign", text="Continue training for a given time.", extra="train"),
         "card": _Entry(module="hcd_lab.cli.card", text="Write a model card.", extra="train"),
         "bench": _Entry(module="hcd_lab.cli.bench", text="Measure costs on this machine.", extra="report"),
         "reproduce": _Entry(
-            module="hcd_lab.cli.reproduce", text="Measure the publication's tables and figures again.", extra="report"
+            module="hcd_lab.cli.reproduce", text="Reproduce the publication's tables and figures.", extra="report"
         ),
     },
 }
@@ -58,7 +60,7 @@ _ENTRIES = {name: entry for entries in _GROUPS.values() for name, entry in entri
 
 
 class _LazyGroup(click.Group):
-    """Imports a subcommand's module only when it is called."""
+    """Group that imports a subcommand's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_ENTRIES)
@@ -94,7 +96,7 @@ class _LazyGroup(click.Group):
             raise
         except Exception as error:
             closed_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
-            if ctx.params["debug"] or closed_pipe:  # click ends quietly where nobody reads on
+            if ctx.params["debug"] or closed_pipe:  # click ends quietly when the pipe is closed
                 raise
             text = f"Error: unexpected {type(error).__name__}: {error}; run 'hcd --debug …' to see where"
             click.echo(printable(text), err=True)
@@ -102,7 +104,7 @@ class _LazyGroup(click.Group):
 
 
 def _missing(command: str, error: ModuleNotFoundError) -> MissingDependencyError:
-    """The error of a command whose libraries are not installed, with the extra that brings them."""
+    """Return the error for a missing library, which names the extra that installs it."""
     extra = _ENTRIES[command].extra if command in _ENTRIES else ""
     package = f"hcd[{extra}]" if extra else "hcd"
     return MissingDependencyError(
@@ -115,8 +117,8 @@ def _missing(command: str, error: ModuleNotFoundError) -> MissingDependencyError
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def main(debug: bool) -> None:
     """Small pictures from which the large ones can be rebuilt (Hierarchical Collaborative Downscaling)."""
-    # PyTorch reads it at its first allocation: large tensors then come in pages of 2 MiB. Linux clears pages of
-    # 4 KiB one by one, which takes up to a quarter of the time (docs/notes/0019).
+    # Large tensors in pages of 2 MiB: zeroing pages of 4 KiB takes up to a quarter of the time (docs/notes/0019).
+    # PyTorch reads this variable at its first allocation.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    # Memory that the process keeps is cleared once.
+    # Memory that the process keeps is zeroed only once.
     keep_freed()

@@ -1,4 +1,4 @@
-"""``hcd models``: what can be loaded here."""
+"""``hcd models``: list the models that can be loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the models, those of other installed packages included; with NAME, show that model's card."""
+    """List the models, including those of other installed packages; with NAME, show the card of one."""
     from hcd.zoo import SPANDREL, model_entries, plugins, shipped_hash
 
     if name is not None:
@@ -25,7 +25,7 @@ def command(name: str | None, as_json: bool) -> None:
         {"name": entry.name, "scale": entry.scale, "weights": shipped_hash(entry.name), "state": _state(entry)}
         for entry in model_entries()
     ]
-    # Their scales are unknown until they are loaded, which is not done here: one that is broken breaks nothing.
+    # Plug-ins are not loaded here, so that a broken one cannot break the list. Their scales stay unknown.
     models += [
         {"name": plugin.name, "scale": None, "weights": "", "state": f"from {plugin.package}"} for plugin in plugins()
     ]
@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool) -> None:
         for model in models:
             click.echo(json.dumps(model))
         return
-    models.append({"name": f"{SPANDREL}FILE", "scale": None, "state": "any super-resolution model that spandrel reads"})
+    models.append({"name": f"{SPANDREL}FILE", "scale": None, "state": "any super-resolution model that spandrel loads"})
     width = max(len(str(model["name"])) for model in models)
     for model in models:
         scale = "" if model["scale"] is None else f"×{model['scale']}"
@@ -48,7 +48,7 @@ def _state(entry: ModelEntry) -> str:
     if entry.weights_file is not None:
         state = f"weights {shipped_hash(entry.name)}, latent {read_metadata(entry.weights_file).get('latent', '')}"
         plain = [
-            f"{place} {means['plain']['psnr_y']:.2f}" for place, means in entry.figures.items() if "plain" in means
+            f"{place} {means['plain']['psnr_y']:.2f}" for place, means in entry.metrics.items() if "plain" in means
         ]
         return ", ".join([state, *([f"plain PSNR-Y (dB): {', '.join(plain)}"] if plain else [])])
     if entry.missing:

@@ -20,7 +20,7 @@ def path_argument(name: str, **extra: Any) -> Callable[[F], F]:
 
 
 def model_options(default: str | None) -> Callable[[F], F]:
-    """``--model``, ``--weights`` and ``--device``."""
+    """Add ``--model``, ``--weights`` and ``--device``."""
     shown = "the one that the LR file names" if default is None else default
 
     def add(command: F) -> F:
@@ -45,7 +45,7 @@ def out_option(text: str) -> Callable[[F], F]:
 
 
 class _Duration(click.ParamType[float]):
-    """``90``, ``90s``, ``25m`` or ``2h`` → seconds."""
+    """Duration: ``90``, ``90s``, ``25m`` or ``2h`` → seconds."""
 
     name = "duration"
     _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -58,12 +58,12 @@ class _Duration(click.ParamType[float]):
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
-            self.fail(f"{value!r} is no time; give seconds, or a number with s, m or h, for instance 25m", param, ctx)
+            self.fail(f"{value!r} is not a time; give seconds, or a number with s, m or h, such as 25m", param, ctx)
         return seconds
 
 
 class _Size(click.ParamType[int]):
-    """``4GiB``, ``900MiB`` or a number of bytes → bytes."""
+    """Size: ``4GiB``, ``900MiB`` or a number of bytes → bytes."""
 
     name = "size"
     _UNITS: ClassVar[dict[str, int]] = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -76,28 +76,28 @@ class _Size(click.ParamType[int]):
         except ValueError:
             size = math.nan
         if not 0 < size < math.inf:
-            self.fail(f"{value!r} is no size; give bytes, or a number with MiB or GiB, for instance 4GiB", param, ctx)
+            self.fail(f"{value!r} is not a size; give bytes, or a number with MiB or GiB, such as 4GiB", param, ctx)
         return int(size)
 
 
 def memory_option(command: F) -> F:
-    """``--memory``, in bytes."""
+    """Add ``--memory``, in bytes."""
     return click.option(
-        "--memory", type=_Size(), help="Memory to keep to, for instance 4GiB. Default: most of what is free."
+        "--memory", type=_Size(), help="Memory limit, for instance 4GiB. Default: most of what is free."
     )(command)
 
 
 def max_pixels_option(command: F) -> F:
-    """``--max-pixels``, of the picture that is read and of the one that is rebuilt; None for the default."""
+    """Add ``--max-pixels``, which limits pictures that are read or rebuilt; None for the default."""
     return click.option(
         "--max-pixels",
         type=click.IntRange(min=1),
-        help="Refuse larger pictures: before decoding, and whatever an LR file claims. Default: 178956970.",
+        help="Refuse larger pictures, before decoding and before rebuilding. Default: 178956970.",
     )(command)
 
 
 def duration_option(name: str, *, help: str, required: bool = False) -> Callable[[F], F]:
-    """A time in seconds, written with or without a unit."""
+    """Add an option for a time in seconds, given with or without a unit."""
     return click.option(name, type=_Duration(), help=help, required=required)
 
 
@@ -110,12 +110,12 @@ def preset_option(default: str) -> Callable[[F], F]:
 
 
 def given(**settings: Any) -> dict[str, Any]:
-    """The settings that were given on the command line."""
+    """Return the settings that were given on the command line."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def load_model(model: str, weights: Path | None, device: str) -> tuple[Rescaler, str]:
-    """The model of these options, and the device that it is on."""
+    """Load the model that these options name; return it and its device."""
     from hcd.zoo import load, pick_device
 
     device = pick_device(device)

@@ -1,4 +1,4 @@
-"""What a terminal shows while pictures are solved; silent where standard error is not a terminal."""
+"""Progress bar of the commands that solve; hidden where standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class SolveProgress:
-    """One bar over all pictures: name, stage, evaluation, dB so far, time left."""
+    """Progress bar over all pictures: name, stage, evaluation, current dB, time left."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
         self._name, self._finished, self._planned, self._done = "", 0, 0, 0
 
     def start(self, name: str, evaluations: int) -> None:
-        """Name what is solved next and its evaluations; those of the one before count as done, taken or not."""
+        """Start the next picture; all planned evaluations of the last one count as done."""
         self._finished += self._planned
         self._name, self._planned, self._done = name, evaluations, 0
         self._progress.update(self._task, completed=self._finished, description=name)
@@ -36,12 +36,12 @@ class SolveProgress:
         self._progress.update(self._task, completed=self._finished + self._done, description=text)
 
     def tile(self, number: int, tiles: int) -> None:
-        """Show how far one evaluation of a large picture is."""
+        """Show the tile that is computed within one evaluation of a large picture."""
         done = self._finished + self._done + (number - 1) / tiles
         self._progress.update(self._task, completed=done, description=f"{self._name}  tile {number}/{tiles}")
 
     def print(self, text: str) -> None:
-        """A line on standard output; the bar makes way."""
+        """Print a line on standard output; the bar is hidden meanwhile."""
         self._progress.stop()
         click.echo(printable(text))
         self._progress.start()
@@ -49,7 +49,7 @@ class SolveProgress:
 
 @contextmanager
 def solve_progress(evaluations: int) -> Iterator[SolveProgress]:
-    """A bar over ``evaluations`` gradient evaluations in all."""
+    """Show a bar for a total of ``evaluations`` gradient evaluations."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -32,7 +32,7 @@ _OPTIONS = (
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command these options; it gets their values in one dictionary, ``changes``."""
+    """Add these options to a command, which gets their values in one dictionary, ``changes``."""
 
     @functools.wraps(command)
     def bundled(*args: Any, texts: tuple[str, ...], **values: Any) -> Any:
@@ -54,10 +54,11 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value`` texts as settings, each of the type that its field has.
+    """Parse ``name=value`` texts as settings, each with the type of its field.
 
     Raises:
-        UsageError: not of that form, an unknown name, a name given twice, or a value of another type.
+        UsageError: a text has another form, names an unknown setting or one that is given twice, or its value has
+            another type.
     """
     changes: dict[str, Any] = {}
     for text in texts:
@@ -79,7 +80,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
 
 @functools.cache
 def _readable() -> dict[str, Callable[[str], Any]]:
-    """The settings that a text can stand for, and what reads it."""
+    """Return the settings that can be given as text, with the parser of each."""
     from hcd.collab import Loss, Settings
     from hcd.solver import StepRule
 
@@ -102,7 +103,7 @@ def _readable() -> dict[str, Callable[[str], Any]]:
 
 
 def _alternatives(kind: Any) -> list[Any]:
-    """The types that a hint allows; a literal's is that of its values."""
+    """Return the types that a hint allows; for a literal, the type of its values."""
     if get_origin(kind) is Literal:
         return [type(get_args(kind)[0])]
     return list(get_args(kind)) if get_origin(kind) in (Union, types.UnionType) else [kind]

@@ -1,4 +1,4 @@
-"""``hcd upscale``: LR files in, large pictures out."""
+"""``hcd upscale``: rebuild large pictures from LR files."""
 
 from __future__ import annotations
 

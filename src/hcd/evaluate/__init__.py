@@ -1,4 +1,4 @@
-"""The field's protocol on pictures and folders, and plain against collaborative on one picture."""
+"""Evaluation by the field's protocol, on pictures and folders; comparison page of plain and collaborative."""
 
 from hcd.evaluate.comparison import Comparison, compare
 from hcd.evaluate.measurement import Measurement, Row, benchmark_crop, measure

@@ -1,4 +1,4 @@
-"""Plain against collaborative on one picture: pictures, difference maps, metrics and a page that shows them."""
+"""Comparison of plain and collaborative on one picture: images, difference maps, metrics and an HTML page."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hcd.ops import quantize
 from hcd.rescaler import Rescaler
 
 ERROR_GAIN = 8
-"""Amplification of the error maps."""
+"""Factor by which error maps are amplified."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was measured and written.
+    """Metrics of the plain and the collaborative LR, and the page that shows them.
 
     Attributes:
-        page: the page.
-        plain, ours: metrics of the plain LR and of the collaborative one.
-        max_change: largest distance of the two LR pictures, in gray levels.
+        page: path of the page.
+        plain, ours: metrics of the plain and of the collaborative LR.
+        max_change: maximum absolute difference between the two LR pictures, in gray levels.
     """
 
     page: Path
@@ -40,12 +40,12 @@ class Comparison:
 
     @property
     def gain(self) -> str:
-        """The gain over plain in PSNR-Y, in dB, signed; 0 where both are perfect."""
+        """Gain over plain in PSNR-Y, in dB, with its sign; 0 if both are infinite."""
         same = self.ours.psnr_y == self.plain.psnr_y
         return f"{0.0 if same else self.ours.psnr_y - self.plain.psnr_y:+.2f}"
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return the metrics of both for JSON, plain first."""
+        """Return the metrics of both as JSON rows, plain first."""
         changes = ((self.plain, 0), (self.ours, self.max_change))
         return [asdict(row) | {"max_change": change} for row, change in changes]
 
@@ -61,29 +61,29 @@ def compare(
     device: str = "cpu",
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> Comparison:
-    """Downscale and rebuild a picture plainly and collaboratively, and write a page that shows both.
+    """Downscale and rebuild a picture with the plain and the collaborative LR, and write a page that compares them.
 
-    Writes into ``folder``: ``original.png``, ``<preset>.lr.png``, ``<preset>.png`` and ``<preset>.error.png``
-    (absolute error times 8) for both presets, ``perturbation.png`` (difference of the LR pictures around
-    gray, amplified to full range), ``figures.json`` and ``index.html``, which opens from disk.
+    Writes ``original.png``, ``figures.json`` (the metrics) and ``index.html``, which opens from disk, into ``folder``.
+    Writes ``<preset>.lr.png``, ``<preset>.png`` and ``<preset>.error.png`` (absolute error times 8) for both presets,
+    and ``perturbation.png``: the difference of the LR pictures, amplified to full range around mid-gray.
 
     Args:
-        picture: the original; compared by its colors alone.
-        title: of the page.
+        picture: the original; its alpha and metadata are ignored.
+        title: title of the page.
         model: the rescaler, on ``device``.
-        folder: where to write; made where it is missing.
-        settings: what is compared with plain.
-        preset: name of these settings, for page and files.
+        folder: output folder; created if missing.
+        settings: settings of the collaborative LR.
+        preset: name of these settings on the page and in file names.
         on_evaluation: called after every gradient evaluation.
 
     Raises:
         OutputError: the folder cannot be written.
-        UsageError: the preset ``plain``.
+        UsageError: the preset is ``plain``.
     """
     if preset == "plain":
         raise UsageError("preset 'plain': nothing to compare it with; use another preset")
     picture = replace(picture, alpha=None, exif=None, xmp=None, dpi=None)
-    # A picture too small for the protocol's border is measured whole.
+    # The protocol cuts a border; a picture too small for that is measured without cutting.
     border = model.scale if min(picture.height, picture.width) >= 2 * model.scale + _SMALLEST_CUT else 0
     plain, ours = (
         measure(
@@ -125,12 +125,12 @@ def compare(
     return found
 
 
-# Pixels that are left inside the border, where it is cut: a window of SSIM.
+# The border is cut only if at least one SSIM window remains.
 _SMALLEST_CUT = 11
 
 
 def _files_of(measured: Measurement, original: Picture) -> dict[str, bytes]:
-    """The LR file, what it restores, and the map of errors."""
+    """Return the LR file, the restored picture and the error map, by file name."""
     preset, restored = measured.row.preset, measured.restored
     error = (quantize(restored.rgb) - quantize(original.rgb)).abs() * ERROR_GAIN
     return {

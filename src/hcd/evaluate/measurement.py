@@ -1,4 +1,4 @@
-"""One picture under one preset, measured on the encoded and decoded 8-bit LR file as the field's protocol wants it."""
+"""Metrics of one picture under one preset, on the encoded and decoded 8-bit LR file, by the field's protocol."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Row:
     Attributes:
         image: file name.
         preset: name of the preset.
-        psnr_y, ssim_y, psnr_rgb: of the restored 8-bit picture without its border; dB for PSNR. SSIM is NaN on
-            pictures smaller than its window.
-        lr_psnr: PSNR on luma, in dB, of the LR file against the rounded bicubic LR, with its border.
+        psnr_y, ssim_y, psnr_rgb: metrics of the restored 8-bit picture without its border; PSNR in dB. SSIM is NaN
+            on pictures smaller than its window.
+        lr_psnr: PSNR-Y in dB of the LR picture against the rounded bicubic LR, border included.
         lr_bytes: size of the LR file (PNG), metadata included.
         grad_evals: gradient evaluations spent.
         seconds: wall time of the downscaling.
@@ -49,14 +49,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The metrics, and what they were measured on.
+    """Metrics of one picture, and the pictures that they were measured on.
 
     Attributes:
         row: the metrics.
         lr_file: bytes of the LR file (PNG).
         lr: the decoded LR file, float ``[1, 3, h, w]``.
-        restored: the 8-bit picture restored from it.
-        result: what ``collaborate`` returned.
+        restored: the 8-bit picture restored from ``lr``.
+        result: the result of ``collaborate``.
     """
 
     row: Row
@@ -67,15 +67,15 @@ class Measurement:
 
     @property
     def max_change(self) -> int:
-        """Largest distance of the LR from the plain LR, in gray levels."""
+        """Maximum absolute difference between the LR and the plain LR, in gray levels."""
         return round(float((self.lr - self.result.plain_lr.cpu()).abs().max()) * 255)
 
 
 def benchmark_crop(rgb: Tensor, scale: int, name: str) -> Tensor:
-    """Crop a picture as the field's protocols do: right and bottom, to multiples of the scale.
+    """Crop a picture at the right and the bottom to multiples of the scale, as the field's protocols do.
 
     Raises:
-        ImageError: too small for the metrics.
+        ImageError: the picture is too small for the metrics.
     """
     height, width = (side - side % scale for side in rgb.shape[-2:])
     if min(height, width) < _SSIM_WINDOW + 2 * scale:
@@ -98,11 +98,11 @@ def measure(
     """Downscale a picture, encode it as an LR file, decode and upscale that, round to 8 bits and compare.
 
     Args:
-        picture: the original; alpha is left out. By the protocol, its colors are from :func:`benchmark_crop`.
+        picture: the original; its alpha is ignored. The protocol crops it first, see :func:`benchmark_crop`.
         model: the rescaler, on ``device``.
-        settings: how to downscale.
-        image, preset: names for the row.
-        border: pixels left out on every side; None for the scale, as the protocol wants it.
+        settings: settings of the downscaling.
+        image, preset: names in the row.
+        border: pixels cut on every side before measuring; None for the scale, as in the protocol.
         memory, on_evaluation: as of :func:`hcd.collaborate`.
     """
     picture = replace(picture, alpha=None)

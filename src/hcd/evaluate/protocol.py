@@ -1,4 +1,4 @@
-"""The field's protocol on a folder of pictures, measured on the encoded and decoded 8-bit LR file."""
+"""Evaluation of a folder by the field's protocol, on encoded and decoded 8-bit LR files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hcd.rescaler import Rescaler
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Rows of all pictures and presets; ``failed`` names each file that could not be used, and why."""
+    """Rows of all pictures and presets; ``failed`` holds the name and the error of each file that was left out."""
 
     model: str
     scale: int
@@ -40,7 +40,7 @@ def settings_of(presets: Sequence[str], **changes: Unpack[Changes]) -> dict[str,
     """Return the settings of several presets by name, changed in all but ``plain``, the baseline.
 
     Raises:
-        UsageError: no preset, or an unknown preset or setting.
+        UsageError: no preset is given, or a preset or setting is unknown.
     """
     if not presets:
         raise UsageError("presets: none given; name at least one")
@@ -60,23 +60,23 @@ def evaluate_folder(
 ) -> Report:
     """Evaluate a rescaler under several presets on every picture of a folder.
 
-    Each picture is cropped to a multiple of the scale (top left kept), downscaled, encoded as an LR file,
-    decoded again, upscaled, rounded to 8 bits and compared.
+    Each picture is cropped to a multiple of the scale (the top left is kept), downscaled, encoded as an LR file,
+    decoded, upscaled, rounded to 8 bits and compared with the original.
 
     Args:
-        folder: pictures directly inside it; files of other kinds are left out.
+        folder: folder of pictures; subfolders and other files are ignored.
         model: the rescaler, on ``device``.
         presets: settings by name, see :func:`settings_of`.
-        on_start, on_evaluation, on_row: progress; ``on_start`` gets file name and preset.
+        on_start, on_evaluation, on_row: progress callbacks; ``on_start`` gets file name and preset.
 
     Raises:
-        UsageError: no such folder, or no picture in it.
+        UsageError: the folder does not exist or holds no picture.
     """
     rows: list[Row] = []
     failed: list[tuple[str, str]] = []
     for file in list_pictures(folder):
         try:
-            # Without alpha, and gray as three channels.
+            # The colors alone: the protocol has no alpha, and treats gray pictures as RGB.
             rgb = benchmark_crop(read_picture(file).rgb, model.scale, str(file))
         except ImageError as error:
             failed.append((file.name, str(error)))

@@ -1,4 +1,4 @@
-"""Files on the sender's side: a picture in, an LR file out."""
+"""File API of the sender: downscale a picture file to an LR file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg", ".a
 
 @dataclass(frozen=True, kw_only=True)
 class DownscaledFile:
-    """An LR file that was written.
+    """Report on an LR file that was written.
 
     Attributes:
-        source, path: the picture and the LR file.
+        source, path: paths of the picture and of the LR file.
         model: name of the model.
         hr_width, hr_height, width, height: size of the picture and of the LR file, in pixels.
         lr_bytes: size of the LR file, metadata included.
-        psnr, plain_psnr: PSNR over RGB in dB of what a receiver restores from the file, and from the same kind of file
-            of the plain LR; None where no stage ran.
+        psnr: PSNR over RGB in dB of the picture that a receiver restores from the file; None if no stage ran.
+        plain_psnr: the same for a file of the same kind that holds the plain LR.
         grad_evals: gradient evaluations spent.
         seconds: wall time of solving.
-        warnings: what the file could not take over from the picture, a line each.
+        warnings: losses, a line each: what of the picture the file does not hold.
     """
 
     source: Path
@@ -71,29 +71,30 @@ def downscale_file(
     stop: Callable[[], bool] | None = None,
     **changes: Unpack[Changes],
 ) -> DownscaledFile:
-    """Downscale a picture file to an LR file, which :func:`hcd.upscale_file` rebuilds.
+    """Downscale a picture file to an LR file, from which :func:`hcd.upscale_file` rebuilds the picture.
 
-    Alpha, color profile, EXIF, XMP and resolution are carried over. The file is written whole or not at all.
+    Alpha, color profile, EXIF, XMP and resolution are kept. The file is written atomically.
 
     Args:
-        source: the picture.
-        target: the LR file; its suffix says the format. In a folder it is named after the picture: ``photo.lr.png``.
-        model: a model's name, see :func:`hcd.load`, or a loaded model.
-        preset: a preset's name, or settings.
-        format: ``png``, ``webp``, ``jpeg`` or ``avif``, for a target that is a folder; default ``png``.
-        quality: of JPEG, AVIF and lossy WebP, 1 to 100; None for 90, and lossless WebP.
-        depth: bits per sample of the LR file, 8, or for PNG 16.
-        weights, device: of a model by its name.
-        memory, on_evaluation, on_tile, stop, changes: as of :func:`hcd.collaborate`.
+        source: path of the picture.
+        target: path of the LR file, whose suffix sets the format; or a folder, where the file is named after the
+            picture: ``photo.lr.png``.
+        model: name of a model, see :func:`hcd.load`, or a loaded model.
+        preset: name of a preset, or a settings object.
+        format: ``png``, ``webp``, ``jpeg`` or ``avif``, if the target is a folder; default ``png``.
+        quality: quality of JPEG, AVIF and lossy WebP, 1 to 100; None for 90, and for lossless WebP.
+        depth: bits per sample of the LR file: 8, or 16 for PNG.
+        weights, device: arguments of :func:`hcd.load`, if ``model`` is a name.
+        memory, on_evaluation, on_tile, stop, changes: as in :func:`hcd.collaborate`.
         max_pixels: larger pictures are refused before they are decoded.
-        on_warning: called with each line of ``warnings`` as it comes up.
+        on_warning: called with each line of ``warnings`` as soon as it is known.
 
     Raises:
-        UsageError: an argument that cannot be used, or a target that is the source.
+        UsageError: an argument has a value that cannot be used, or the target is the source.
         ModelError, WeightsError: the model cannot be loaded.
         ImageError: the picture cannot be read.
-        PictureTooLargeError: it does not fit into memory.
-        OutputError: the LR file cannot be written, or its format does not hold the picture.
+        PictureTooLargeError: the picture does not fit into memory.
+        OutputError: the LR file cannot be written, or its format cannot hold the picture.
     """
     settings = get_settings(preset, **changes)
     source = Path(source)
@@ -146,10 +147,10 @@ def downscale_file(
 
 
 def lr_name(source: Path, format: str | None = None) -> str:
-    """Return the name of a picture's LR file in a folder.
+    """Return the file name of the LR file of a picture.
 
     Raises:
-        UsageError: unknown format.
+        UsageError: the format is unknown.
 
     >>> lr_name(Path("photo.jpg"))
     'photo.lr.png'
@@ -158,26 +159,26 @@ def lr_name(source: Path, format: str | None = None) -> str:
 
 
 def lr_path(source: Path, target: Path, *, format: str | None = None) -> Path:
-    """Return the path of a picture's LR file.
+    """Return the path of the LR file of a picture.
 
     Raises:
-        UsageError: the source itself, an unknown format, or another than the suffix says.
+        UsageError: the path is the source, or the format is unknown or does not match the suffix.
     """
     path = target / lr_name(source, format) if os.path.isdir(target) else target
     if format is not None and _FORMATS.get(path.suffix.lower()) != format:
         suffix = named("format", format, _SUFFIXES)
-        raise UsageError(f"{path}: is no name of a {format} file; give {suffix}, or leave the format out")
+        raise UsageError(f"{path}: is not the name of a {format} file; give {suffix}, or no format")
     if os.path.realpath(path) == os.path.realpath(source):
         raise UsageError(f"{source}: would be overwritten by its own result; choose another output")
     return path
 
 
 def codec_of(path: Path, *, quality: int | None = None, depth: int = 8) -> Codec | None:
-    """Return the lossy codec that writes an LR file of that name; None for the lossless formats.
+    """Return the lossy codec of an LR file of this name; None for lossless formats.
 
     Raises:
-        UsageError: no name of an LR file, or a quality or depth that its format does not have.
-        MissingDependencyError: 16 bits without the extra ``vips``.
+        UsageError: the suffix is not one of an LR file, or its format does not support this quality or depth.
+        MissingDependencyError: 16 bits need the extra ``vips``.
     """
     format = _FORMATS.get(path.suffix.lower())
     if format is None:

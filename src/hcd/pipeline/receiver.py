@@ -1,4 +1,4 @@
-"""The receiver: LR files back to large pictures, with the models that they name."""
+"""Receiver: rebuild large pictures from LR files, with the models that they name."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ def upscale_picture(
     device: str = "cpu",
     memory: int | None = None,
 ) -> Picture:
-    """Rebuild the large picture: exactly the original's size where ``info`` is given, else ``scale`` times the LR's.
-
-    What does not fit into ``memory`` bytes (None: most of what is free) is restored in tiles.
+    """Rebuild the large picture from an LR picture.
 
     Args:
-        depth: bits per sample to round to, 8 or 16; None for those of the LR picture.
+        lr: the LR picture.
+        model: the rescaler, on ``device``.
+        info: metadata of the LR file; the result has the original's size. If None, it is ``scale`` times the size of
+            the LR picture.
+        depth: bits per sample to round to, 8 or 16; None for the depth of the LR picture.
+        device: device of the model.
+        memory: bytes that rebuilding may take, in tiles if necessary; None for most of what is free.
 
     Raises:
         PictureTooLargeError: not even the smallest tiles fit.
@@ -54,16 +58,17 @@ def upscale_picture(
 
 @final
 class Receiver:
-    """Rebuilds LR files with the models that they name, or with one given model; loads each model once.
+    """Rebuilder of LR files, with the models that they name or with one given model; loads each model once.
 
     Args:
-        model: used instead of the model that files name: a name, or a loaded model; needed for files without metadata.
-        weights: weights file (for GRAIN its folder), for ``model`` or, without it, for the files that were made with
-            just these weights.
-        device: where models are loaded; a loaded one stays where it is.
-        memory: bytes that restoring may take, see :func:`upscale_picture`.
+        model: name of a model, or a loaded model, to use instead of the one that a file names; files without metadata
+            need it.
+        weights: weights file (for GRAIN its folder) of ``model``. Without a ``model``, it serves the files that were
+            made with exactly these weights.
+        device: device to load models onto; a loaded model stays where it is.
+        memory: bytes that rebuilding may take, see :func:`upscale_picture`.
         max_pixels: larger files are refused before they are decoded, and larger pictures before they are rebuilt.
-        depth: bits per sample of the large pictures, 8 or 16; None for those of the LR files.
+        depth: bits per sample of the large pictures, 8 or 16; None for the depth of the LR file.
 
     Raises:
         ModelError, WeightsError: the given model cannot be loaded.
@@ -94,8 +99,8 @@ class Receiver:
 
         Raises:
             ImageError: the file cannot be read, or the large picture would be too large.
-            MetadataError: its metadata are missing or damaged, and no model was given.
-            ModelError: the model that it names is not installed.
+            MetadataError: the metadata are missing or damaged, and no model was given.
+            ModelError: the model that the file names is not installed.
         """
         try:
             picture, info = read_lr(path, max_pixels=self._max_pixels)
@@ -111,7 +116,7 @@ class Receiver:
             model = self._named(path, info)
         else:
             raise MetadataError(
-                f"{path}: carries no hcd metadata, so the model that made it is unknown; name one with --model"
+                f"{path}: has no hcd metadata, so the model that made it is unknown; name one with --model"
             )
         if info is None:
             self._check_size(path, picture, model.scale)
@@ -126,7 +131,7 @@ class Receiver:
             )
 
     def _given(self, given: str | Rescaler, info: LRInfo | None) -> Rescaler:
-        """The given model; of a name, with the file's latent policy where the file was made with the same weights."""
+        """Return the given model, with the latent policy of the file if the file was made with the same weights."""
         if isinstance(given, Rescaler):
             return given
         model = self._load(given, self._weights)
@@ -134,11 +139,11 @@ class Receiver:
             return model
         try:
             return self._load(given, self._weights, info.latent)
-        except UsageError:  # no policy at all; the model was given so that damaged metadata do not matter
+        except UsageError:  # not a policy; a given model is used whatever the metadata say
             return model
 
     def _named(self, path: Path, info: LRInfo) -> Rescaler:
-        """The model that a file names, with its weights and the latent policy that it was solved for."""
+        """Return the model that a file names, with the weights and the latent policy that the file was solved for."""
         given = self._weights if info.weights and info.weights == self._weights_hash else None
         name, weights = _registered(path, info, given)
         try:
@@ -158,17 +163,17 @@ class Receiver:
         return self._loaded[key]
 
 
-_BY_HAND = "name a model with --model to upscale it all the same"
+_BY_HAND = "name a model with --model to upscale it anyway"
 _REMEDY = "install the hcd version that wrote it, give its weights with --weights, or name a model with --model"
 
 
 def _registered(path: Path, info: LRInfo, given: Path | None) -> tuple[str, Path | None]:
-    """Name and weights of the model that a file names, as ``load`` takes them.
+    """Return name and weights of the model that a file names, as arguments of ``load``.
+
+    Paths come from the caller only, never from the file.
 
     Args:
-        given: the weights that the caller gave, where they are the file's.
-
-    A path comes from the caller alone, never from the file.
+        given: the caller's weights, if the file was made with them.
     """
     try:
         entry = get_entry(info.model)

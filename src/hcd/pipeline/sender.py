@@ -1,4 +1,4 @@
-"""The sender: from a picture to an LR file, in memory."""
+"""Sender: downscale a picture to an LR file, in memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hcd.rescaler import GrayRescaler, Rescaler
 
 @dataclass(frozen=True, kw_only=True)
 class Downscaled:
-    """An LR picture that is ready to be encoded.
+    """LR picture that is ready to be encoded.
 
     Attributes:
-        picture: the LR picture, multiples of 1/255 (of 1/65535 if ``info.depth`` is 16), on the CPU.
+        picture: the LR picture on the CPU, in multiples of 1/255, or of 1/65535 if ``info.depth`` is 16.
         info: metadata of the file.
-        result: how it was found. Its metrics are those of the file. Under transparent pixels they compare with the
-            colors that were filled in.
+        result: result of ``collaborate``; its metrics hold for the file. Where the original is transparent, they
+            compare with the colors that were filled in.
         codec: the lossy codec of the file; None if it is lossless.
     """
 
@@ -32,22 +32,22 @@ class Downscaled:
 
     @property
     def psnr(self) -> float | None:
-        """PSNR over RGB in dB of the picture that is restored from the file; None if no stage ran."""
+        """PSNR over RGB in dB of the picture restored from the file; None if no stage ran."""
         return self.result.psnr[0]
 
     @property
     def plain_psnr(self) -> float | None:
-        """The same of the plain LR in a file of the same kind."""
+        """PSNR over RGB in dB with the plain LR in a file of the same kind; None if no stage ran."""
         return self.result.plain_psnr[0]
 
     def encode(self, suffix: str = ".png") -> bytes:
         """Return the bytes of the LR file.
 
         Args:
-            suffix: format of a lossless file; a codec has its own.
+            suffix: format of a lossless file; ignored for a lossy one.
 
         Raises:
-            UsageError: no LR format has this suffix, or it does not hold this depth.
+            UsageError: no LR format has this suffix, or the format does not support this depth.
             OutputError: the picture does not fit into the format.
         """
         if self.codec is None:
@@ -68,20 +68,20 @@ def downscale_picture(
     on_tile: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Downscaled:
-    """Downscale one picture for the file that it will be stored in.
+    """Downscale one picture for the kind of file that will store it.
 
-    Alpha is downscaled by bicubic interpolation; color profile, EXIF, XMP and resolution are carried over.
+    Alpha is downscaled by bicubic interpolation. Color profile, EXIF, XMP and resolution are kept.
 
     Args:
         depth: bits per sample of the LR file, 8 or 16.
         codec: lossy codec of the LR file; None for a lossless one.
-        device: where the model is.
+        device: device of the model.
 
-    Args, Raises: the others as :func:`hcd.collaborate`.
+    The other arguments and errors are those of :func:`hcd.collaborate`.
 
     Raises:
-        UsageError: 16 bits with a lossy codec.
-        OutputError: the codec does not hold such a picture.
+        UsageError: 16 bits were given with a lossy codec.
+        OutputError: the codec cannot hold a picture of this size.
     """
     if codec is not None:
         codec.check(picture)
@@ -90,7 +90,7 @@ def downscale_picture(
     stored: Stored = Lossless(depth)
     alpha = None if picture.alpha is None else downscale_alpha(picture.alpha, model.scale, stored.levels)
     if codec is not None:
-        # JPEG has no alpha, and AVIF stores it apart from the colors.
+        # Only in WebP does alpha affect the decoded colors: JPEG has none, and AVIF stores it separately.
         stored = Lossy(codec, alpha=alpha if codec.format == "webp" else None)
     result = collaborate(
         visible_colors(picture).to(device),
@@ -119,5 +119,5 @@ def downscale_picture(
 
 
 def visible_colors(picture: Picture) -> Tensor:
-    """Return the colors of a picture; transparent pixels continue those of the visible ones."""
+    """Return the colors of a picture; those of the visible pixels are extended into transparent areas."""
     return picture.rgb if picture.alpha is None else fill_transparent(picture.rgb, picture.alpha)

@@ -1,4 +1,4 @@
-"""Files on the receiver's side: an LR file in, the large picture out."""
+"""File API of the receiver: rebuild a large picture file from an LR file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "avif": ".avif", "t
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaledFile:
-    """A large picture that was written.
+    """Report on a large picture that was written.
 
     Attributes:
-        source, path: the LR file and the large picture.
+        source, path: paths of the LR file and of the large picture.
         width, height: size of the large picture, in pixels.
         seconds: wall time from reading to writing.
-        warnings: what the file could not take over, a line each.
+        warnings: losses, a line each: what the format does not hold.
     """
 
     source: Path
@@ -53,27 +53,27 @@ def upscale_file(
 ) -> UpscaledFile:
     """Rebuild the large picture of an LR file with the model that it names.
 
-    What :func:`hcd.downscale_file` carried over comes along. The file is written whole or not at all. For many files,
-    a :class:`Receiver` and :func:`upscale_with` load each model once.
+    Alpha, color profile, EXIF, XMP and resolution are those of the LR file. The file is written atomically. For many
+    files, use a :class:`Receiver` with :func:`upscale_with`, which loads each model once.
 
     Args:
-        source: the LR file, or with a ``model`` any picture.
-        target: the large picture; its suffix says the format. In a folder it is named after the LR file: ``photo.png``.
-        model: used instead of the model that the file names: a name, see :func:`hcd.load`, or a loaded model.
-        format: ``png``, ``webp``, ``jpeg``, ``avif``, ``tiff`` or ``bmp``, for a target that is a folder; default
-            ``png``.
-        quality: of JPEG, AVIF and lossy WebP, 1 to 100; None for 95, and lossless WebP.
-        depth: bits per sample, 8, or for PNG 16; None for those of the LR file.
+        source: path of the LR file; with a ``model``, of any picture.
+        target: path of the large picture, whose suffix sets the format; or a folder, where the file is named after the
+            LR file: ``photo.png``.
+        model: name of a model, see :func:`hcd.load`, or a loaded model, to use instead of the one that the file names.
+        format: ``png``, ``webp``, ``jpeg``, ``avif``, ``tiff`` or ``bmp``, if the target is a folder; default ``png``.
+        quality: quality of JPEG, AVIF and lossy WebP, 1 to 100; None for 95, and for lossless WebP.
+        depth: bits per sample: 8, or 16 for PNG; None for the depth of the LR file.
         weights: weights of ``model`` or of the model that the file names.
-        device: where a model is loaded.
+        device: device to load the model onto.
         memory: bytes that the process, or on a GPU its tensors, may take; None for most of what is free.
         max_pixels: larger files are refused before they are decoded, and larger pictures before they are rebuilt.
-        on_warning: called with each line of ``warnings`` as it comes up.
+        on_warning: called with each line of ``warnings`` as soon as it is known.
 
     Raises:
-        UsageError: an argument that cannot be used, or a target that is the source.
+        UsageError: an argument has a value that cannot be used, or the target is the source.
         ImageError: the file cannot be read, or the large picture would be too large.
-        MetadataError: its metadata are missing or damaged, and no model was given.
+        MetadataError: the metadata are missing or damaged, and no model was given.
         ModelError, WeightsError: the model is not installed or cannot be loaded.
         PictureTooLargeError: the picture does not fit into memory.
         OutputError: the large picture cannot be written.
@@ -99,7 +99,7 @@ def upscale_with(
     quality: int | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> UpscaledFile:
-    """As :func:`upscale_file`, with a receiver that keeps its models for the next file."""
+    """Rebuild one file as :func:`upscale_file` does, with a receiver that keeps its models for the next file."""
     started = time.monotonic()
     source = Path(source)
     path = upscaled_path(source, Path(target), quality=quality, depth=receiver.depth)
@@ -122,10 +122,10 @@ def upscale_with(
 
 
 def upscaled_name(source: Path, format: str | None = None) -> str:
-    """Return the name of the large picture of an LR file in a folder.
+    """Return the file name of the large picture of an LR file.
 
     Raises:
-        UsageError: unknown format.
+        UsageError: the format is unknown.
 
     >>> upscaled_name(Path("photo.lr.png"), "jpeg")
     'photo.jpg'
@@ -140,14 +140,14 @@ def upscaled_path(
     """Return the path of the large picture of an LR file.
 
     Raises:
-        UsageError: the source itself, an unknown format, another than the suffix says, or a quality or depth that the
-            format does not have.
-        MissingDependencyError: 16 bits without the extra ``vips``.
+        UsageError: the path is the source; the format is unknown or does not match the suffix; or the format does not
+            support this quality or depth.
+        MissingDependencyError: 16 bits need the extra ``vips``.
     """
     path = target / upscaled_name(source, format) if os.path.isdir(target) else target
     kind = kind_of(path.suffix.lower())
     if format is not None and kind != kind_of(named("format", format, _SUFFIXES)):
-        raise UsageError(f"{path}: is no name of a {format} file; give {_SUFFIXES[format]}, or leave the format out")
+        raise UsageError(f"{path}: is not the name of a {format} file; give {_SUFFIXES[format]}, or no format")
     check_quality(quality, path)
     check_depth(8 if depth is None else depth, path)
     if os.path.realpath(path) == os.path.realpath(source):

@@ -1,4 +1,4 @@
-"""The registry of model names, and ``load``."""
+"""Registry of model names, and ``load``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hcd.zoo.grain_files import hash_grain_folder
 from hcd.zoo.plugins import is_plugin, load_plugin, plugins
 from hcd.zoo.upscalers import SPANDREL, load_upscaler
 
-# The distribution of weights that are too large for this one: its name, its package and the extra that installs it.
+# The distribution of the weights that are too large for this one.
 _WEIGHTS_PACKAGE = "hcd-weights"
 
 
@@ -33,13 +33,13 @@ _WEIGHTS_FOLDERS = _weights_folders()
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """One model of the registry.
+    """Model of the registry.
 
     Attributes:
         name: its name for ``load``.
-        architecture: a name in ``FAMILIES``, or ``bicubic``.
+        architecture: name of its family in ``FAMILIES``, or ``bicubic``.
         scale: HR side / LR side.
-        apart: its weights ship in a package of their own, ``hcd-weights``.
+        apart: True if its weights ship in the separate package ``hcd-weights``.
     """
 
     name: str
@@ -49,28 +49,28 @@ class ModelEntry:
 
     @property
     def family(self) -> Family | None:
-        """The family that reads and builds its weights; None if it has no weights."""
+        """Family that reads its weights and builds its network; None for models without weights."""
         return FAMILIES.get(self.architecture)
 
     @property
     def weights_file(self) -> Path | None:
-        """The shipped weights of exactly this name, if any."""
+        """Shipped weights of exactly this name, if any."""
         return self._shipped_file("safetensors")
 
     @property
     def card(self) -> Path | None:
-        """The model card of the shipped weights, if any."""
+        """Model card of the shipped weights, if any."""
         return self._shipped_file("md")
 
     @property
-    def figures(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Mean metrics of the shipped weights by set and preset, as ``hcd evaluate`` reports them; may be empty."""
+    def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Mean metrics of the shipped weights by data set and preset, as ``hcd evaluate`` reports them; or empty."""
         path = self._shipped_file("figures.json")
         return {} if path is None else json.loads(path.read_text("utf-8"))
 
     @property
     def missing(self) -> str | None:
-        """Tells what to install if its weights ship apart and are not installed; None if nothing is missing."""
+        """Message that says what to install if its weights are missing; None if nothing is missing."""
         if not self.apart or self.weights_file is not None:
             return None
         return f"its weights are in the package {_WEIGHTS_PACKAGE}, which is not installed; pip install 'hcd[weights]'"
@@ -93,7 +93,7 @@ _ENTRIES = {
         ModelEntry(name="light-x2-m", architecture="light", scale=2),
         ModelEntry(name="light-x4-m", architecture="light", scale=4),
         ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4, apart=True),
-        # The LR picture of a GRAIN has 16×16 pixels: these are for faces of 256, 512 and 1024.
+        # A GRAIN has an LR picture of 16×16 pixels: these are for faces of 256², 512² and 1024² pixels.
         ModelEntry(name="grain-x16", architecture="grain", scale=16),
         ModelEntry(name="grain-x32", architecture="grain", scale=32),
         ModelEntry(name="grain-x64", architecture="grain", scale=64),
@@ -106,15 +106,15 @@ _ENTRIES = {
 
 
 def model_entries() -> list[ModelEntry]:
-    """Return every entry of the registry, sorted by name; plug-ins are listed by ``plugins``."""
+    """Return every entry of the registry, sorted by name; see ``plugins`` for plug-ins."""
     return [_ENTRIES[name] for name in sorted(_ENTRIES)]
 
 
 def get_entry(name: str) -> ModelEntry:
-    """Return the entry of that name.
+    """Return the entry of this name.
 
     Raises:
-        ModelError: unknown name; the message lists the known ones.
+        ModelError: the name is unknown; the message lists the known ones.
     """
     if name not in _ENTRIES:
         raise ModelError(unknown_name("model", name, [*sorted(_ENTRIES), *(plugin.name for plugin in plugins())]))
@@ -138,22 +138,23 @@ def pick_device(name: str) -> str:
 
 
 def load(name: str, *, weights: str | Path | None = None, latent: str | None = None, device: str = "cpu") -> Rescaler:
-    """Load a rescaler: in evaluation mode, with frozen weights.
+    """Load a rescaler in evaluation mode, with frozen weights.
 
     Args:
         name: a model name, see ``model_entries``; a plug-in of an installed package (entry points
-            ``hcd.rescalers``); or ``spandrel:FILE``, a super-resolution model that the spandrel library reads.
-        weights: an official checkpoint or this project's ``.safetensors``; for GRAIN the folder of the official
-            files; default: the shipped weights.
-        latent: ``zeros`` or ``gaussian:SEED``; default: the policy of the weights (for official IRN weights, which
-            were trained with noise, ``gaussian:0``).
-        device: PyTorch's name of the device for the weights, or ``auto``.
+            ``hcd.rescalers``); or ``spandrel:FILE``, a super-resolution model that the spandrel library loads.
+        weights: an official checkpoint or this project's ``.safetensors``; for GRAIN the folder of the official files.
+            Default: the shipped weights.
+        latent: ``zeros`` or ``gaussian:SEED``. Default: the policy of the weights; ``gaussian:0`` for official IRN
+            weights, which were trained with noise.
+        device: PyTorch's name of a device, or ``auto``.
 
     Raises:
-        ModelError: unknown name, weights that ship in a package which is not installed, no weights ship at all and none
-            were given, or a package fails to provide it.
+        ModelError: the name is unknown, its weights are not installed, none were given for a model that ships without,
+            or a plug-in fails to load.
         WeightsError: the file cannot be read or does not fit the model.
-        UsageError: unknown latent policy, weights or a latent for a model that has none, or no such device.
+        UsageError: the latent policy is unknown, weights or a latent were given for a model that has none, or there is
+            no such device.
         MissingDependencyError: the name needs an extra that is not installed.
     """
     if name.startswith(SPANDREL) or (name not in _ENTRIES and is_plugin(name)):
@@ -186,7 +187,7 @@ def hash_weights(path: Path) -> str:
     """Return the hash by which LR files name weights: of one file, or of the files of a GRAIN folder.
 
     Raises:
-        WeightsError: the file is missing, or files of the GRAIN folder are.
+        WeightsError: the file, or a file of the GRAIN folder, is missing.
     """
     return hash_grain_folder(path) if path.is_dir() else hash_file(path)
 
@@ -201,7 +202,7 @@ _hash_once = functools.cache(hash_file)
 
 
 def _load_complete(name: str, weights: str | Path | None, latent: str | None) -> Rescaler:
-    """Load a model that determines weights and latent itself: a plug-in, or a file that spandrel reads."""
+    """Load a model that brings its own weights and latent: a plug-in, or a file that spandrel loads."""
     if weights is not None:
         raise UsageError(f"{name}: brings its own weights; leave {weights} out")
     model = load_upscaler(Path(name.removeprefix(SPANDREL))) if name.startswith(SPANDREL) else load_plugin(name)

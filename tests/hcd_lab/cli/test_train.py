@@ -231,5 +231,5 @@ def test_durations(text, seconds):
 def test_what_is_no_duration(hcd, data, tmp_path, text):
     result = hcd("train", "irn-x2", "--data", data, "-o", tmp_path / "run", f"--time-limit={text}")
     assert result.exit_code == 2
-    assert f"{text!r} is no time; give seconds, or a number with s, m or h" in result.stderr
+    assert f"{text!r} is not a time; give seconds, or a number with s, m or h" in result.stderr
     assert files_in(tmp_path / "run") == []
