@@ -1,7 +1,7 @@
-"""What the receiver's network is worth: an LR file rebuilt by it, against the same file enlarged by bicubic.
+"""Measure what the receiver's network gains: LR files rebuilt by it, against the same files enlarged by bicubic.
 
-Beside both stands bicubic down and up again, which needs no network on either side. PSNR-Y in dB of 8-bit pictures, a
-border of ``scale`` pixels cut, pictures cropped to a multiple of the scale; LR PSNR-Y is against the bicubic LR.
+A third column downscales and upscales by bicubic, without a network on either side. PSNR-Y is in dB, on 8-bit pictures
+that are cropped to a multiple of the scale, without a border of ``scale`` pixels. LR PSNR-Y is against the bicubic LR.
 
     python benchmarks/enlarging.py ../shared/data/benchmarks/Set5 --model irn-x8 [--preset plain]
 """
@@ -21,11 +21,11 @@ from hcd.evaluate.measurement import benchmark_crop, measure
 from hcd.image import Picture, list_pictures, read_picture
 from hcd.ops import resize_bicubic
 
-HEADS = ("network", "its LR by bicubic", "bicubic both ways", "LR PSNR-Y")
+HEADS = ("network", "its LR by bicubic", "bicubic down and up", "LR PSNR-Y")
 
 
-def figures(file: Path, model: hcd.Rescaler, preset: str) -> tuple[float, ...]:
-    """Of one picture, in the order of ``HEADS``."""
+def metrics(file: Path, model: hcd.Rescaler, preset: str) -> tuple[float, ...]:
+    """Return the metrics of one picture, in the order of ``HEADS``."""
     rgb = benchmark_crop(read_picture(file).rgb, model.scale, str(file))
     found = measure(Picture(rgb=rgb), model, hcd.PRESETS[preset], image=file.name, preset=preset)
     bicubic = hcd.quantize(resize_bicubic(rgb, Fraction(1, model.scale)))
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--preset", default="plain")
     arguments = parser.parse_args()
     model = hcd.load(arguments.model, weights=arguments.weights)
-    rows = {file.name: figures(file, model, arguments.preset) for file in list_pictures(arguments.folder)}
+    rows = {file.name: metrics(file, model, arguments.preset) for file in list_pictures(arguments.folder)}
     rows["mean"] = tuple(map(fmean, zip(*rows.values(), strict=True)))
     table = Table("picture", *HEADS, title=f"{model.name}, {arguments.preset}, PSNR-Y in dB")
     for name, values in rows.items():

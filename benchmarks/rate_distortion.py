@@ -1,9 +1,9 @@
-"""Lossy LR files, plain and collaborative: what is restored from the decoded file against the bytes of the file.
+"""Measure rate and distortion of lossy LR files, plain and collaborative: bytes of the file, PSNR of what it restores.
 
-Every point is a whole file with its metadata, decoded and upscaled as the receiver does. PSNR-Y in dB, a border of
-``scale`` pixels cut, pictures cropped to a multiple of the scale. The gain at equal bytes is that over the plain curve
-of the same picture at the collaborative file's bytes: PSNR interpolated linearly over the logarithm of bytes, between
-plain files of many qualities.
+Every point is a whole file with its metadata, decoded and upscaled as the receiver does. PSNR-Y is in dB, on pictures
+that are cropped to a multiple of the scale, without a border of ``scale`` pixels. The gain at equal bytes compares with
+the plain curve of the same picture at the size of the collaborative file. The curve interpolates PSNR linearly over the
+logarithm of bytes, between plain files of many qualities.
 
     python benchmarks/rate_distortion.py ../shared/data/benchmarks/Set5 --model bicubic-rlfn-x4 \\
         --weights ../shared/upscalers/rlfn_x4.pth [--format jpeg] [--preset balanced] [--qualities 70,80,90,95,98]
@@ -26,13 +26,13 @@ import hcd
 from hcd.image import CODECS, Codec, Picture, decode_lr, list_pictures, read_picture
 from hcd.pipeline import Downscaled, downscale_picture, upscale_picture
 
-# Close together where the curve bends.
+# Dense where the curve bends.
 PLAIN_QUALITIES = (*range(20, 90, 5), 88, *range(90, 101))
 
 
 @dataclass(frozen=True)
 class Point:
-    """One file."""
+    """One LR file and what is restored from it."""
 
     image: str
     quality: int
@@ -41,7 +41,7 @@ class Point:
 
 
 def measured(small: Downscaled, original: Picture, model: hcd.Rescaler, codec: Codec, image: str) -> Point:
-    """The file of an LR picture, by what a receiver makes of it."""
+    """Encode an LR picture with a codec, and measure the picture that a receiver restores from it."""
     data = replace(small, codec=codec).encode()
     decoded, info = decode_lr(data, Path(image))
     restored = upscale_picture(decoded, model, info)
@@ -50,7 +50,7 @@ def measured(small: Downscaled, original: Picture, model: hcd.Rescaler, codec: C
 
 
 def at_bytes(curve: list[Point], size: int) -> float:
-    """PSNR-Y of the plain curve at so many bytes; that of its end beyond it."""
+    """Return the PSNR-Y of a curve at a file size; beyond the curve, that of its end."""
     curve = sorted(curve, key=lambda point: point.bytes)
     logarithms = [math.log(point.bytes) for point in curve]
     return float(np.interp(math.log(size), logarithms, [point.psnr_y for point in curve]))

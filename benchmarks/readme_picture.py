@@ -1,10 +1,10 @@
-"""The picture of the README, from what ``hcd demo`` or ``hcd compare`` wrote.
+"""Make the picture of the README from the files of ``hcd demo`` or ``hcd compare``.
 
     hcd demo --out hcd-demo
     python benchmarks/readme_picture.py hcd-demo docs/images/demo.jpg
 
-The same part of the picture six times: the original and what is restored from the plain and from the collaborative LR;
-the collaborative LR in its own pixels, and both errors.
+It shows one crop six times. First row: the original, and the pictures restored from the plain and the collaborative LR.
+Second row: the collaborative LR in its own pixels, and the errors of both restored pictures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIDE, GAP, TITLE = 2, 12, 30  # magnification; pixels between and above
 
 
 def part_of(folder: Path, name: str) -> Image.Image:
-    """The part of one picture, magnified without smoothing."""
+    """Return the crop of one picture, magnified without smoothing."""
     picture = Image.open(folder / name).convert("RGB")
     left, top, right, bottom = PART
     box = tuple(side // SCALE for side in PART) if name.endswith(".lr.png") else PART

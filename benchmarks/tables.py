@@ -1,11 +1,11 @@
-"""The tables of docs/benchmarks.md and of the README, from measured figures.
+"""Make the tables of docs/benchmarks.md and of the README from measured metrics.
 
-    python benchmarks/tables.py                                       # write the tables anew
-    python benchmarks/tables.py --add Set5 irn-x4.Set5.json           # take over what `hcd evaluate --json` wrote, too
+    python benchmarks/tables.py                                       # update the tables
+    python benchmarks/tables.py --add Set5 irn-x4.Set5.json           # first add the metrics of `hcd evaluate --json`
 
-Figures come from the shipped weights (``<model>.figures.json`` beside them, written by ``hcd card``) and from
-``measured.json`` beside this file, which wins. Everything but ``paper`` minimizes half the squared error over RGB and
-half that on luma; figures that were measured under another loss are left out.
+Metrics come from the shipped weights (``<model>.figures.json`` beside them, written by ``hcd card``) and from
+``measured.json`` beside this file, which takes precedence. All presets but ``paper`` minimize half the squared error
+over RGB and half that on luma. Metrics that were measured under another loss are left out.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import json
 import re
 from pathlib import Path
 
-from hcd.errors import UsageError
+from hcd.errors import UsageError, unknown_name
 from hcd.zoo import model_entries
 
 Means = dict[str, float]
-Figures = dict[str, dict[str, dict[str, Means]]]
+Metrics = dict[str, dict[str, dict[str, Means]]]
 
 ROOT = Path(__file__).parents[1]
 MEASURED = Path(__file__).with_name("measured.json")
 PRESETS = ("plain", "paper", "fast", "balanced")
 SETS = ("Set5", "Set14", "BSD100")
 
-# The model's own figures file was measured with the squared error over RGB alone.
+# The metrics that ship with the model were measured with the squared error over RGB alone.
 OTHER_LOSS = {"irn-x8": ("fast", "balanced", "best")}
 
-# Published by the authors of the networks, plain: PSNR-Y / SSIM-Y.
+# Published by the authors of the networks, without the method: PSNR-Y / SSIM-Y.
 # IRN: Xiao et al., ECCV 2020. HCFlow: Liang et al., ICCV 2021.
 PUBLISHED = {
     "irn-x4": {"Set5": "36.19 / 0.9451", "Set14": "32.67 / 0.9015", "BSD100": "31.64 / 0.8826"},
@@ -37,7 +37,7 @@ PUBLISHED = {
     "hcflow-x4": {"Set5": "36.29", "Set14": "33.02"},
 }
 
-# Rows of the README: a model appears once it has figures of `plain` and `balanced` on Set5.
+# Rows of the README: a model appears once it has metrics of `plain` and `balanced` on Set5.
 HEADLINE = {
     "light-x4": "×4, for laptops",
     "light-x4-m": "×4, larger",
@@ -49,9 +49,9 @@ HEADLINE = {
 }
 
 
-def figures() -> Figures:
-    """Model → set → preset → means."""
-    found: Figures = {}
+def metrics() -> Metrics:
+    """Return the means by model, data set and preset."""
+    found: Metrics = {}
     for entry in model_entries():
         dropped = OTHER_LOSS.get(entry.name, ())
         for place, means in entry.metrics.items():
@@ -64,12 +64,12 @@ def figures() -> Figures:
 
 
 def cell(means: Means | None) -> str:
-    """PSNR-Y / SSIM-Y, or a dash where it was not measured."""
+    """Format PSNR-Y / SSIM-Y; a dash if not measured."""
     return "–" if means is None else f"{means['psnr_y']:.2f} / {means['ssim_y']:.4f}"
 
 
 def fidelity(presets: dict[str, Means]) -> str:
-    """PSNR-Y of the LR picture against the rounded bicubic one, of ``plain`` and ``balanced``."""
+    """Format the PSNR-Y of the LR picture against the rounded bicubic LR, for ``plain`` and ``balanced``."""
     cells = []
     for preset in ("plain", "balanced"):
         value = presets.get(preset, {}).get("lr_psnr", -1.0)
@@ -77,8 +77,8 @@ def fidelity(presets: dict[str, Means]) -> str:
     return " / ".join(cells)
 
 
-def table(models: list[str], found: Figures, *, published: bool = True) -> str:
-    """A row for each model and set."""
+def table(models: list[str], found: Metrics, *, published: bool = True) -> str:
+    """Make a table with a row for each model and data set."""
     heads = ["model, set", *(f"`{preset}`" for preset in PRESETS), "LR: `plain` / `balanced`"]
     if published:
         heads.append("published network, plain")
@@ -93,8 +93,8 @@ def table(models: list[str], found: Figures, *, published: bool = True) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def headline(found: Figures) -> str:
-    """The README's table: Set5, PSNR-Y."""
+def headline(found: Metrics) -> str:
+    """Make the table of the README: PSNR-Y on Set5."""
     heads = ["model", "", *(f"`{preset}`" for preset in PRESETS)]
     lines = [heads, ["---"] * len(heads)]
     for model, what in HEADLINE.items():
@@ -107,8 +107,8 @@ def headline(found: Figures) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Mark → table."""
-    found = figures()
+    """Return every table by the mark of its place."""
+    found = metrics()
     scales = {entry.name: entry.scale for entry in model_entries()}
     fixed = [name for name in scales if name.startswith("bicubic-")]
     trained = [name for name in scales if name in found and name not in fixed]
@@ -121,22 +121,22 @@ def tables() -> dict[str, str]:
 
 
 def with_tables(page: str, made: dict[str, str]) -> str:
-    """The page with every table between its marks made anew.
+    """Replace every table between its marks in a page.
 
     Raises:
-        UsageError: the page marks a table that there is not.
+        UsageError: the page marks an unknown table.
     """
 
     def replace(mark: re.Match[str]) -> str:
         if mark[1] not in made:
-            raise UsageError(f"table '{mark[1]}': there is none of that name; there are {', '.join(made)}")
+            raise UsageError(unknown_name("table", mark[1], made))
         return f"<!-- table: {mark[1]} -->\n\n{made[mark[1]]}\n\n<!-- end -->"
 
     return re.sub(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", replace, page, flags=re.DOTALL)
 
 
 def add(place: str, file: Path) -> None:
-    """Take the means of an ``hcd evaluate --json`` file into ``measured.json``."""
+    """Add the means of an ``hcd evaluate --json`` file to ``measured.json``."""
     report = json.loads(file.read_text("utf-8"))
     found = json.loads(MEASURED.read_text("utf-8"))
     found.setdefault(report["model"], {}).setdefault(place, {}).update(report["mean"])

@@ -29,7 +29,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class _Allocator:
-    """How freed memory is treated, which decides what a computation takes.
+    """Model of an allocator: how much memory a computation takes depends on what happens to freed memory.
 
     Attributes:
         margin: peak memory of the process / peak of the tensors that are counted. The rest are working buffers of
@@ -41,7 +41,7 @@ class _Allocator:
     largest_window: float
 
 
-# Larger windows compute less twice, but the system clears the pages of large blocks anew each time (note 0019).
+# Larger windows overlap less, but the kernel zeroes the pages of large blocks each time (note 0019).
 _RETURNED = _Allocator(margin=1.3, largest_window=2**20)
 # Freed memory that is kept is not cleared, but fragments (note 0021).
 _KEPT = _Allocator(margin=2.0, largest_window=3 * 2**20)
@@ -211,7 +211,7 @@ def _upscale(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _upscale_with_gradient(model: Rescaler, hr: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What measuring the receptive field computes."""
+    """Run the computation by which the receptive field is measured."""
     lr = hr[..., :: model.scale, :: model.scale].contiguous().requires_grad_()
     return (model.upscale(lr) - hr).square().sum(), lr
 
@@ -248,7 +248,7 @@ def bytes_at_once(work: Work, hr: Tensor, model: Rescaler, *, device: torch.devi
     tensors = itertools.chain(model.parameters(), model.buffers())
     replaced: dict[int, Any] = {id(tensor): tensor.detach().to(device) for tensor in tensors}
     counter = AllocationCounter(given=replaced.values())
-    # A deep copy takes what its memo holds in place of the original.
+    # deepcopy uses the tensors of its memo in place of the originals.
     stand_in = copy.deepcopy(model, replaced)
     # Kernels for float32 take more than those for bfloat16.
     with torch.inference_mode(False), torch.enable_grad(), gradient_precision("float32"), counter:
@@ -286,7 +286,7 @@ class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Leave PyTorch's compiler, which would be imported to be told to stand back, out of it."""
+        """Return False, without which PyTorch imports its compiler only to disable it here."""
         return False
 
     def __torch_dispatch__(

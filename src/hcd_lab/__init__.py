@@ -1,1 +1,1 @@
-"""The laboratory: what trains networks, measures costs and reproduces the publication. ``hcd`` never imports it."""
+"""Laboratory: it trains networks, measures costs and reproduces the publication. ``hcd`` never imports it."""

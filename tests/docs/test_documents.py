@@ -105,19 +105,19 @@ def tables():
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "benchmarks.md"], ids=name_of)
-def test_tables_are_those_of_the_figures(page, tables):
+def test_tables_are_those_of_the_metrics(page, tables):
     text = page.read_text("utf-8")
     assert tables["with_tables"](text, tables["tables"]()) == text
 
 
-def test_every_model_with_figures_is_in_a_table():
+def test_every_model_with_metrics_is_in_a_table():
     text = (DOCS / "benchmarks.md").read_text("utf-8")
     missing = [entry.name for entry in model_entries() if entry.metrics and f"`{entry.name}`" not in text]
     assert not missing
 
 
 def test_headline_is_in_the_table(tables):
-    found = tables["figures"]()["irn-x4"]["Set5"]
+    found = tables["metrics"]()["irn-x4"]["Set5"]
     plain, balanced = (round(found[preset]["psnr_y"], 2) for preset in ("plain", "balanced"))
     text = (ROOT / "README.md").read_text("utf-8")
     assert f"restores {balanced:.2f} dB (PSNR-Y) instead of {plain:.2f}: +{balanced - plain:.2f} dB" in text

@@ -122,7 +122,7 @@ def lr_table() -> str:
     return "\n".join(lines)
 
 
-def read_deep_result(folder: Path) -> Picture:
+def read_16_bit_result(folder: Path) -> Picture:
     path = folder / "deep.png"
     path.write_bytes(encode(full_picture(depth=16), ".png", depth=16))
     return read_picture(path)
@@ -150,7 +150,7 @@ def results_table() -> str:
                 back.xmp is not None,
             )
             words = ("transparency", "color profile", "EXIF", "XMP")
-            deep = suffix == ".png" and (read_deep_result(Path(folder)).depth == 16)
+            deep = suffix == ".png" and (read_16_bit_result(Path(folder)).depth == 16)
             cells = [
                 name,
                 "exact" if exact else "lossy, quality 95",

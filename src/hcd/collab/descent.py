@@ -22,7 +22,7 @@ from hcd.solver import Solution, Stopped, descend
 @final
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What the images and stages of one call of ``collaborate`` share: settings, clock, callbacks and history."""
+    """State shared by the images and stages of one call of ``collaborate``: settings, clock, callbacks, history."""
 
     settings: Settings
     on_evaluation: Callable[[Evaluation], None] | None = None
@@ -33,7 +33,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time since the call."""
+        """Seconds since the start of the call."""
         return time.monotonic() - self.started
 
     def record(self, entry: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""What solving holds in memory, for :mod:`hcd.memory` to plan with."""
+"""Memory that solving takes, from which :mod:`hcd.memory` plans tiles."""
 
 from __future__ import annotations
 

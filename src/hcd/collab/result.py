@@ -36,11 +36,11 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What ``collaborate`` returns; every tensor is ``[N, 3, ·, ·]`` in [0, 1].
+    """Result of ``collaborate``; every tensor is ``[N, 3, ·, ·]`` in [0, 1].
 
     Attributes:
         lr: pixels of the file: multiples of 1/255, or of 1/65535 for files of 16 bits.
-        plain_lr: the rescaler's own LR, rounded in the same way.
+        plain_lr: the rescaler's own LR, rounded to the same multiples.
         collaborative_hr: HR sample after the HR stage; the original if that was skipped.
         lr_start: start of the LR stage and center of its ball; the plain LR if that was skipped.
         collaborative_lr: LR sample after the LR stage, before it is rounded for the file.
@@ -67,9 +67,9 @@ class Result:
 
     @property
     def stopped(self) -> str:
-        """Why the last stage ended.
+        """Reason why the last stage ended:
 
-        - ``evaluations``: all gradient evaluations were spent, or none were asked for
+        - ``evaluations``: all gradient evaluations were spent, or the settings have none
         - ``target``: the restored image reached ``target_psnr``
         - ``tolerance``: three evaluations lowered the loss by less than the share ``tolerance``
         - ``seconds``: ``max_seconds`` had passed

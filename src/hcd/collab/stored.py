@@ -1,4 +1,4 @@
-"""What an LR file keeps of an LR image: all of its 8- or 16-bit samples, or what a lossy codec leaves of them."""
+"""Kinds of LR files, by what they keep of an LR image: its 8- or 16-bit samples, or a lossy version of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcd.ops import quantize, straight_through
 
 
 class Stored(ABC):
-    """What an LR file keeps of an LR image."""
+    """Kind of an LR file, which determines what the receiver decodes of an LR image."""
 
     @property
     @abstractmethod
@@ -45,7 +45,7 @@ class Stored(ABC):
 @final
 @dataclass(frozen=True)
 class Lossless(Stored):
-    """PNG or lossless WebP: the samples themselves. The descent sees the LR unrounded; it is rounded once, at the end.
+    """PNG or lossless WebP, which keep the samples. The descent sees the LR unrounded; it is rounded once, at the end.
 
     Args:
         bits: bits per sample, 8 or 16.

@@ -44,7 +44,7 @@ def need_vips() -> Any:
     return found
 
 
-def read_deep(file: BinaryIO, path: Path, max_pixels: int, *, premultiplied: bool = False) -> Picture | None:
+def read_high_bit_depth(file: BinaryIO, path: Path, max_pixels: int, *, premultiplied: bool = False) -> Picture | None:
     """Read a picture at full precision, as stored, before orientation; return None if libvips cannot.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hcd.errors import ImageError, UsageError
 from hcd.image.color import from_float, from_pillow
 from hcd.image.headers import Header, read_header
-from hcd.image.high_bit_depth import read_deep, vips
+from hcd.image.high_bit_depth import read_high_bit_depth, vips
 from hcd.image.limits import MAX_PIXELS, check_bytes, check_pixels
 from hcd.image.metadata import DAMAGE, DESCRIPTION, ORIENTATION, Carried, carried, exif_value
 from hcd.image.picture import Picture
@@ -115,9 +115,9 @@ def decode_file(file: BinaryIO, path: Path, *, max_pixels: int = MAX_PIXELS) -> 
                 image = Image.open(file, formats=(header.kind,))
         except UnidentifiedImageError:
             # Pillow cannot read floating point color, but libvips can.
-            deep = read_deep(file, path, max_pixels) if header.kind == "TIFF" else None
-            if deep is not None:
-                return Decoded(picture=deep, comment=None)
+            picture = read_high_bit_depth(file, path, max_pixels) if header.kind == "TIFF" else None
+            if picture is not None:
+                return Decoded(picture=picture, comment=None)
             if header.kind == "TIFF" and vips() is None:
                 raise ImageError(
                     f"{path}: damaged, or floating point color, which needs the extra 'vips'; pip install 'hcd[vips]'"
@@ -138,10 +138,10 @@ def _decode(image: Image.Image, header: Header, file: BinaryIO, path: Path, max_
     depth = _depth(image, header)
     if depth > 8 and image.mode not in ("I;16", "I;16B", "I;16L", "I", "F"):
         if kind == "HEIF":
-            picture = _read_deep_heif(file, image.info.get("icc_profile"), path)
+            picture = _read_high_bit_depth_heif(file, image.info.get("icc_profile"), path)
         elif kind != "JXL":
             premultiplied = kind == "TIFF" and _tag(image, _EXTRA_SAMPLES) == 1
-            picture = read_deep(file, path, max_pixels, premultiplied=premultiplied)
+            picture = read_high_bit_depth(file, path, max_pixels, premultiplied=premultiplied)
             upright = kind == "AVIF" and picture is not None
         if picture is None:
             remedy = "convert it to a 16-bit PNG" if kind == "JXL" else "pip install 'hcd[vips]'"
@@ -202,7 +202,7 @@ def _tag(image: Image.Image, tag: int) -> Any:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _read_deep_heif(file: BinaryIO, icc: Any, path: Path) -> Picture:
+def _read_high_bit_depth_heif(file: BinaryIO, icc: Any, path: Path) -> Picture:
     import numpy as np
     import pillow_heif
 

@@ -32,12 +32,12 @@ _NEAR = 1.3
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEndBenchmark:
-    """What is measured.
+    """Configuration of the benchmark of whole runs.
 
     Attributes:
         model: the model, and how it runs.
         sizes: height and width of the HR images, made by :func:`hcd_lab.bench.images.mirrored_photographs`.
-        presets: of ``collaborate``.
+        presets: names of presets of ``collaborate``.
         steps_lr: evaluations of the LR stage; None for each preset's own.
         reference_megapixels: up to this size, the reference solves an image by ``paper`` too.
 
@@ -139,7 +139,7 @@ def of_a_megapixel(row: Row, rows: list[Row]) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Large:
-    """What a process that restored a picture returns."""
+    """Measurements of a process that restored a picture."""
 
     timing: machine.Timing
     peak_bytes: int
@@ -148,7 +148,7 @@ class _Large:
 
 @dataclass(frozen=True, kw_only=True)
 class _Small:
-    """What a process that downscaled returns."""
+    """LR file and measurements of a process that downscaled a picture."""
 
     file: bytes
     timing: machine.Timing

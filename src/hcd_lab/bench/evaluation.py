@@ -35,12 +35,12 @@ _CROP = 512
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationBenchmark:
-    """What is measured.
+    """Configuration of the benchmark of single evaluations.
 
     Attributes:
         model: the model, and how it runs.
         sizes: height and width of the HR images, smallest first.
-        stages: of ``lr`` and ``hr``, a gradient evaluation each, and ``upscale``.
+        stages: any of ``lr`` and ``hr``, a gradient evaluation each, and ``upscale``.
         repeats: number of runs, of which the shortest counts, after one to warm up.
         reference: also run the reference implementation, where it fits into memory.
         precisions: of gradients, one row each; those that this machine does not have are left out.

@@ -15,7 +15,7 @@ OnRow = Callable[[Row], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What one run of ``hcd bench`` measured.
+    """Measurements of one run of ``hcd bench``.
 
     Attributes:
         benchmark: ``solver``, ``evaluation`` or ``pictures``.

@@ -1,4 +1,4 @@
-"""What the benchmarks' commands share: the options of the model, and the table and JSON of a result."""
+"""Parts that the benchmarks' commands share: the options of the model, and the table and JSON of a result."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class InlineImage:
 
 
 def png_block(rgb: Tensor, alt: str, caption: Sequence[str | Number], *, gray: bool = False) -> InlineImage:
-    """Encode ``[1, 3, H, W]`` as a PNG to be shown pixel by pixel; values outside [0, 1] are clamped."""
+    """Encode ``[1, 3, H, W]`` as a PNG that is enlarged without smoothing; values outside [0, 1] are clamped."""
     data = encode(Picture(rgb=rgb.clamp(0, 1), gray=gray), ".png")
     return InlineImage(data=data, alt=alt, caption=caption, pixelated=True)
 

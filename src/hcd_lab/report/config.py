@@ -112,7 +112,7 @@ WHOLE = 0
 
 
 def split_model(text: str) -> tuple[str, str]:
-    """Split ``NAME=FILE``; the file is empty for a plain ``NAME``."""
+    """Split ``NAME=FILE``; the file is empty for a ``NAME`` alone."""
     if text.startswith(SPANDREL):
         return text, ""
     name, _, file = text.partition("=")

@@ -15,7 +15,7 @@ from hcd.errors import MissingDependencyError
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """What a number belongs to.
+    """Label of a number: the measurement that it belongs to.
 
     Attributes:
         chapter: slug of its chapter.

@@ -51,7 +51,7 @@ class Failed(Exception):  # noqa: N818 - a gap in the report, not an error of th
 @final
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a session is opened from, in this process or in a worker.
+    """Configuration of a session, in this process or in a worker.
 
     Attributes:
         report: what is measured.

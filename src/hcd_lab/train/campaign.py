@@ -20,7 +20,7 @@ from hcd_lab.train.speed import Speed, fastest, flops_per_pixel, matrix_peak
 from hcd_lab.train.step import Execution
 from hcd_lab.train.validation import Validation
 
-_HELD_OUT = 50  # one of so many pictures is held out for validation
+_HELD_OUT = 50  # one picture of this number is held out for validation
 # Shares of the time reserved for checkpoints and validation, and for compiling.
 _RESERVE, _COMPILING = 0.06, 0.1
 # Time constants of the moving average in a run, so that it averages the end of the run only.
@@ -31,7 +31,7 @@ _BATCHES = {"cpu": (0.25, 0.5), "cuda": (1, 2, 4)}  # times the recipe's
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a campaign does.
+    """Plan of a campaign.
 
     Attributes:
         recipe: steps, batches, learning rate, warm-up and moving average are fitted to the time.

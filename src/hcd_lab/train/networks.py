@@ -109,10 +109,10 @@ class RoundTrip(nn.Module):
     Args:
         net: the network.
         latent_std: standard deviation of the Gaussian latents for upscaling; 0 for zeros.
-        latent_share: of the patches, rounded up, the share whose latents are looked at on the way down and drawn on
-            the way back. The others are rebuilt from zeros; what their latents would cost, an HCFlow saves.
-        part: ``(i, n)`` where every n-th patch from the i-th on is given, as :meth:`hcd_lab.train.Patches.batch` does
-            to one of n processes. Over all of them, patches and loss are those of one process.
+        latent_share: share of the patches, rounded up, whose latents enter the loss and are drawn for upscaling. The
+            others are upscaled from zeros, which saves an HCFlow the cost of their latents.
+        part: ``(i, n)`` if this process gets every n-th patch from the i-th on, see
+            :meth:`hcd_lab.train.Patches.batch`. Over all n processes, patches and loss are those of a single one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a training run is made of: one frozen record, read from a TOML file, checked before anything starts."""
+"""Recipe of a training run: one frozen record, read from a TOML file and checked before anything starts."""
 
 from __future__ import annotations
 

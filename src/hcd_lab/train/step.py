@@ -19,7 +19,7 @@ _EAGER_STEPS = 3  # before capturing a graph: they fill the optimizer's state an
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How steps run on a machine: affects speed, and the last digits of results.
+    """Execution of steps on a machine; it affects the speed, and the last digits of results.
 
     Attributes:
         device: name of a PyTorch device.

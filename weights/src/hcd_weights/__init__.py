@@ -1,1 +1,1 @@
-"""Weights of the models of ``hcd`` that its own package leaves out for their size, each with its card and figures."""
+"""Weights that are too large for the package ``hcd``, each with its model card and metrics."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Winograd's transform pays from so many inputs and pixels on, the matrix product up to so many outputs; measured.
+# Measured: Winograd's transform pays from this number of inputs and pixels, the matrix product up to these outputs.
 _MANY_INPUTS, _MANY_PIXELS, _FEW_OUTPUTS = 16, 400, 4
 
 

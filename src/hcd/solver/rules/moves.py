@@ -57,9 +57,9 @@ def capped(move: Tensor, max_step: float, window: int | None = None) -> Tensor:
     """Shorten ``move`` so that no element changes by more than ``max_step``.
 
     Args:
-        window: None scales the move as a whole. Otherwise a move ``[N, C, H, W]`` is scaled pixel by pixel, as the
-            largest element within half a window requires: a steep region does not shorten the steps elsewhere, and
-            the local direction is kept.
+        window: None scales the whole move by one factor. Otherwise each pixel of a move ``[N, C, H, W]`` has its own
+            factor, from the largest element within half a window. A steep region then does not shorten the steps
+            elsewhere, and the local direction is kept.
     """
     if window is None:
         size = largest(move)

@@ -90,10 +90,10 @@ class Family(ABC):
 
     @final
     def latent(self, checkpoint: Checkpoint, asked: str | None = None) -> LatentPolicy:
-        """Return the latent policy asked for, else that of the weights file, else that of official weights.
+        """Return the requested latent policy; by default that of the weights file, else that of official weights.
 
         Raises:
-            UsageError: unknown policy asked for, or the family has no latent.
+            UsageError: the requested policy is unknown, or the family has no latent.
             WeightsError: the file contains an unknown policy.
         """
         if asked is not None:

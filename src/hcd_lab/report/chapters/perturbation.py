@@ -1,4 +1,4 @@
-"""Where the perturbation of the LR image lies: on contours and corners, as published, or elsewhere."""
+"""Location of the perturbation in the LR image: on contours and corners, as published, or elsewhere."""
 
 from __future__ import annotations
 
