@@ -75,7 +75,7 @@ def fit_upscaling(lr: Tensor, model: Rescaler, *, memory: int | None = None) -> 
     Args:
         lr: ``[1, 3, h, w]``.
         model: the rescaler.
-        memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of the free memory.
+        memory: bytes that the process, or on a GPU its tensors, may take; None for most of the free memory.
 
     Raises:
         PictureTooLargeError: not even the smallest tiles fit; the message names the minimum.
@@ -108,7 +108,7 @@ def fit(
         tile_work: the computation with one tile at a time; default: the same.
         kept: bytes held besides, whatever the tiles.
         gradients: whether the computation takes gradients.
-        memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of the free memory.
+        memory: bytes that the process, or on a GPU its tensors, may take; None for most of the free memory.
 
     Raises:
         PictureTooLargeError: not even the smallest tiles fit; the message names the minimum.

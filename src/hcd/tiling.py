@@ -58,7 +58,7 @@ def split(height: int, width: int, *, window: int | tuple[int, int], halo: int) 
     """Cut an LR picture into tiles with nearly equal cores, row by row.
 
     Args:
-        height, width: of the LR picture.
+        height, width: size of the LR picture.
         window: largest side of a window, or height and width; above ``2 · halo``.
         halo: pixels that a window adds around its core, inside the picture.
     """
@@ -82,14 +82,14 @@ def split(height: int, width: int, *, window: int | tuple[int, int], halo: int) 
 
 
 def cheapest_window(height: int, width: int, *, area: int, halo: int) -> tuple[int, int]:
-    """Return height and width of the windows for which the tiles have the fewest pixels in all.
+    """Return height and width of the windows for which the tiles have the fewest pixels.
 
     Halos are computed twice, so few and nearly square windows are best; but there are no halos outside the picture.
 
     Args:
-        height, width: of the LR picture.
+        height, width: size of the LR picture.
         area: largest number of pixels of a window.
-        halo: as for :func:`split`.
+        halo: as in :func:`split`.
 
     Raises:
         UsageError: a window of this area has no core.
@@ -113,7 +113,7 @@ def cheapest_window(height: int, width: int, *, area: int, halo: int) -> tuple[i
 def map_tiles(
     function: TileFunction, x: Tensor, tiles: Sequence[Tile], *, scale_in: int = 1, scale_out: int = 1
 ) -> Tensor:
-    """Apply a function to a picture tile by tile; a gradient computes each tile once more.
+    """Apply a function to a picture tile by tile; a gradient computes each tile again.
 
     Args:
         function: maps the part of ``x`` in a window, and the tile, to the result in that window.

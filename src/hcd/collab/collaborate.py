@@ -45,10 +45,10 @@ def collaborate(
         LR stage   min L(U(y₀ + δ), x)             LR = Q(y₀ + δ)
 
     Q is what the file keeps. If that is a lossy codec, the LR stage sees it too. By default L is half the squared error
-    over RGB and half that on luma. The model is not changed, and neither is the receiver.
+    over RGB and half the squared error on luma. Neither the model nor the receiver changes.
 
     Args:
-        hr: float ``[N, 3, H, W]``, RGB in [0, 1]; each image of the batch is solved by itself.
+        hr: float ``[N, 3, H, W]``, RGB in [0, 1]; the images of a batch are solved one by one.
         model: a rescaler from ``hcd.load``.
         preset: ``plain``, ``paper``, ``fast``, ``balanced`` or ``best``, or a :class:`Settings` object.
         stored: what the LR file keeps: ``Lossless(8)``, ``Lossless(16)`` or ``Lossy(codec)`` of ``hcd.collab``.

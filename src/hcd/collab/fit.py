@@ -33,8 +33,8 @@ def fit_solving(
         hr: the image, ``[1, 3, H, W]``.
         model: the rescaler.
         steps_hr, steps_lr: gradient evaluations of the stages; without any, only the plain LR has to fit.
-        loss: what is minimized, which takes memory of its own.
-        memory: bytes that the process, or on a GPU its tensors, may take in all; None for most of what is free.
+        loss: the loss, which takes memory too.
+        memory: bytes that the process, or on a GPU its tensors, may take; None for most of what is free.
 
     Raises:
         PictureTooLargeError: not even the smallest tiles fit; the message says what is needed.

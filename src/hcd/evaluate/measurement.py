@@ -103,7 +103,7 @@ def measure(
         settings: settings of the downscaling.
         image, preset: names in the row.
         border: pixels cut on every side before measuring; None for the scale, as in the protocol.
-        memory, on_evaluation: as of :func:`hcd.collaborate`.
+        memory, on_evaluation: as in :func:`hcd.collaborate`.
     """
     picture = replace(picture, alpha=None)
     small = downscale_picture(picture, model, settings, device=device, memory=memory, on_evaluation=on_evaluation)

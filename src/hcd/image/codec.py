@@ -30,7 +30,7 @@ class Codec:
     Attributes:
         format: ``jpeg``, ``webp`` or ``avif``.
         quality: 1 to 100, on the scale of the format's encoder.
-        subsampling: of the color channels; None for the format's default (4:4:4, WebP 4:2:0, which has no other).
+        subsampling: chroma subsampling; None for the format's default (4:4:4, WebP 4:2:0, which has no other).
 
     Raises:
         UsageError: unknown format, quality or subsampling.

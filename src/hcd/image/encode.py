@@ -48,13 +48,13 @@ def encode(
         suffix: ``.png``, ``.webp``, ``.tif``, ``.tiff``, ``.bmp``, ``.jpg``, ``.jpeg`` or ``.avif``.
         comment: keyword and ASCII text stored in the file; PNG (iTXt chunk) and lossless WebP (EXIF
             ImageDescription, as ``keyword text``) only.
-        depth: bits per sample, 8, or for PNG 16.
-        quality: 1 to 100, of JPEG, AVIF and lossy WebP; None for 95, and lossless WebP.
+        depth: bits per sample: 8, or 16 for PNG.
+        quality: quality of JPEG, AVIF and lossy WebP, 1 to 100; None for 95, and for lossless WebP.
 
     Raises:
         UsageError: unknown suffix, or a format without the comment, the depth or the quality.
         OutputError: the picture is too large for the format.
-        MissingDependencyError: 16 bits without the extra ``vips``.
+        MissingDependencyError: 16 bits need the extra ``vips``.
     """
     kind = kind_of(suffix)
     if comment is not None and suffix not in LOSSLESS_SUFFIXES:

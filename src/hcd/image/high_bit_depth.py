@@ -27,7 +27,7 @@ def vips() -> Any | None:
         import pyvips
     except (ImportError, OSError):
         return None
-    # The cache is keyed by name: a file that was written anew would be read from it.
+    # The cache is keyed by name, so that it would return the old content of a file that was overwritten.
     pyvips.cache_set_max(0)
     return pyvips
 

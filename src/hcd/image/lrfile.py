@@ -65,7 +65,7 @@ def encode_lr(picture: Picture, info: LRInfo, suffix: str = ".png") -> bytes:
 
     Raises:
         UsageError: the format cannot hold an LR picture, or not with this depth.
-        MissingDependencyError: 16 bits without the extra ``vips``.
+        MissingDependencyError: 16 bits need the extra ``vips``.
     """
     comment = metadata_text(picture, info, description=suffix != ".png")
     return encode(picture, suffix, comment=comment, depth=info.depth)

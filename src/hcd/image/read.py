@@ -148,7 +148,7 @@ def _decode(image: Image.Image, header: Header, file: BinaryIO, path: Path, max_
             notes.append(f"{path}: {depth} bits per sample are read as 8; to keep them, {remedy}")
     stored = exif_value(image, ORIENTATION)
     if picture is None:
-        # Pillow checks TIFFs against its limit once more, and refuses above twice the limit.
+        # Pillow checks TIFFs again when it decodes, and refuses above twice its limit.
         beyond = image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
         with _unlimited() if beyond else nullcontext():
             image.load()

@@ -29,13 +29,13 @@ class DenseBlock(nn.Module):
     that an untrained coupling is the identity.
 
     Args:
-        in_channels, out_channels: of the block.
+        in_channels, out_channels: channels of the block's input and output.
         growth: channels that each convolution but the last adds.
         convs: number of convolutions, ``conv1`` to ``conv<convs>``.
 
     Attributes:
         starts_at_zero: whether the last convolution is initialized to zero.
-        has_bfloat16_kernel: tells the memory planner of weights in bfloat16.
+        has_bfloat16_kernel: whether the memory planner counts prepared weights in bfloat16 too.
     """
 
     starts_at_zero = True
@@ -101,8 +101,8 @@ class RRDB(nn.Module):
     """Residual-in-residual dense block: ``x + 0.2 · RDBn(…RDB1(x))``.
 
     Args:
-        channels: of input and output.
-        growth: of the dense blocks.
+        channels: channels of input and output.
+        growth: growth of the dense blocks.
         blocks: number of dense blocks, ``RDB1`` to ``RDB<blocks>``.
         convs: convolutions per dense block.
     """

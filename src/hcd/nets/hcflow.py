@@ -32,7 +32,7 @@ class HCFlowShape:
     Attributes:
         steps: flow steps per level of the main flow, level 0 first; there are log2(scale) levels.
         conditional_steps: flow steps per level of the conditional flows.
-        growth: of the dense blocks in the main flow's couplings.
+        growth: growth of the dense blocks in the main flow's couplings.
         features: channels of the conditions.
         rrdb_growth: growth of the RRDBs that compute the conditions.
         rrdb_blocks: number of RRDBs in the first and in the second trunk.
@@ -93,8 +93,8 @@ class ConditionalFlow(nn.Module):
     """Maps the details of one level to a latent that is unit Gaussian given the condition, and back.
 
     Args:
-        channels: of the details and the latent.
-        condition_channels: of the input of :meth:`condition`.
+        channels: channels of the details and the latent.
+        condition_channels: channels of the input of :meth:`condition`.
         steps: number of flow steps.
         shape: hyper-parameters that all levels share.
     """
@@ -145,7 +145,7 @@ class ConditionalFlow(nn.Module):
 
 
 class HCFlow(nn.Module):
-    """The network.
+    """HCFlow: invertible map between HR and LR with one latent per level.
 
     Every level halves the side with a Haar transform, mixes the channels in flow steps and splits off details. The
     last level leaves the LR picture. A conditional flow per level maps the details to a latent: given the LR picture at

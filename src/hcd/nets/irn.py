@@ -57,7 +57,7 @@ class Coupling(nn.Module):
 
 
 class IRN(nn.Module):
-    """The network: one Haar transform and ``blocks[i]`` couplings per halving of the side.
+    """IRN: one Haar transform and ``blocks[i]`` couplings per halving of the side.
 
     Args:
         blocks: couplings per level, e.g. ``(8, 8)`` for the published ×4 network; its length is log2(scale).

@@ -5,7 +5,7 @@ scale and shift. ``inverse`` needs only operators that every inference runtime h
 elementwise arithmetic and pixel shuffle.
 
 Source: Xiao et al., "Invertible Image Rescaling", ECCV 2020 (arXiv 2005.05650), for Haar transforms and couplings.
-Departs: the sub-networks of couplings; levels may have widths of their own.
+Departs: the sub-networks of couplings; the width may differ between levels.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Stack(nn.Module):
 
     @property
     def convs(self) -> list[nn.Conv2d]:
-        """First to last."""
+        """Convolutions, first to last."""
         return [getattr(self, name) for name in self._names]
 
 
@@ -145,7 +145,7 @@ class LightCoupling(nn.Module):
 
 @final
 class Light(nn.Module):
-    """The whole network: a Haar transform and some couplings per halving of the side.
+    """Light network: a Haar transform and ``shape.blocks[i]`` couplings per halving of the side.
 
     Args:
         shape: its hyper-parameters.
@@ -163,13 +163,13 @@ class Light(nn.Module):
         self.operations = nn.ModuleList(operations)
 
     def forward(self, hr: Tensor) -> Tensor:
-        """``[N, 3, H, W]``, sides multiples of the scale → ``[N, 3·scale², H/scale, W/scale]``: LR, then latent."""
+        """Map HR ``[N, 3, H, W]``, sides multiples of the scale, to LR and latent ``[N, 3·scale², …]``."""
         for operation in self.operations:
             hr = operation(hr)
         return hr
 
     def inverse(self, y: Tensor) -> Tensor:
-        """LR and latent ``[N, 3·scale², h, w]`` → HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
+        """Map LR and latent ``[N, 3·scale², h, w]`` to HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
         for operation in reversed(self.operations):
             y = operation.inverse(y)  # type: ignore[operator]
         return y

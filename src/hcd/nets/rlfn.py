@@ -30,7 +30,7 @@ class RLFNShape:
 
     Attributes:
         scale: output side / input side.
-        channels: of the features.
+        channels: channels of the features.
         attention_channels: inside the attention.
         blocks: number of residual local feature blocks.
 
@@ -93,7 +93,7 @@ _PUBLISHED = RLFNShape()
 
 
 class RLFN(nn.Module):
-    """The network. Pictures are RGB in [0, 255], which the official weights were trained on.
+    """RLFN. Pictures are RGB in [0, 255], which the official weights were trained on.
 
     Args:
         shape: hyper-parameters; default: the published ×4 network.

@@ -54,11 +54,11 @@ class SizeRequirement:
 
 @final
 class FixedKernelRescaler(Rescaler):
-    """Downscales with antialiased MATLAB-style bicubic, which super-resolution networks are trained on; upscales
-    with such a network.
+    """Downscales by bicubic interpolation, upscales with a super-resolution network.
 
-    An LR picture whose size the network does not accept is padded at the right and bottom: by reflection as far as
-    that goes, then by replication. The output is cropped. Spandrel calls networks in the same manner.
+    The interpolation is MATLAB's, antialiased, which these networks are trained on. An LR picture whose size the
+    network does not accept is padded at the right and bottom, by reflection as far as possible, then by replication.
+    The output is cropped. Spandrel calls networks in the same manner.
 
     Args:
         upscaler: maps ``[N, 3, h, w]`` to ``[N, 3, h·scale, w·scale]``, RGB, differentiable and deterministic.

@@ -59,8 +59,10 @@ class HCFlowRescaler(Rescaler):
 def _noise(
     seed: int, channels: tuple[int, ...], place: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """Return the noise of each level. Cached, since every evaluation of a picture needs the same; made outside of
-    inference mode, since gradients may need it.
+    """Return the noise of each level.
+
+    It is cached, since every evaluation of a picture needs the same. It is made outside of inference mode, since
+    gradients may need it.
     """
     fields = []
     with torch.inference_mode(False):

@@ -30,7 +30,7 @@ class LatentPolicy:
         """Read ``zeros`` or ``gaussian:SEED``.
 
         Raises:
-            UsageError: neither of these.
+            UsageError: the text is neither of these.
 
         >>> str(LatentPolicy.parse("gaussian:7"))
         'gaussian:7'
@@ -65,8 +65,10 @@ class LatentPolicy:
 def _noise(
     seed: int, channels: int, height: int, width: int, top: int, left: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """Return the noise. Cached, since every evaluation of a picture needs the same; made outside of inference mode,
-    since gradients may need it.
+    """Return the noise.
+
+    It is cached, since every evaluation of a picture needs the same. It is made outside of inference mode, since
+    gradients may need it.
     """
     with torch.inference_mode(False):
         return gaussian_field(seed, channels, height, width, top=top, left=left).to(device=device, dtype=dtype)

@@ -23,12 +23,12 @@ from hcd.errors import WeightsError, printable
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The content of a weights file.
+    """Content of a weights file.
 
     Attributes:
         path: the file.
         tensors: float32 tensors on the CPU, by name.
-        metadata: of this project's files; empty for official files.
+        metadata: metadata of this project's files; empty for official files.
         weights_hash: first 16 hexadecimal digits of the SHA-256 of the file.
     """
 
@@ -57,10 +57,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_content(path: Path) -> tuple[Any, dict[str, str]]:
-    """Return the content of a ``.safetensors`` file or of a pickle of plain data, on the CPU, and the metadata.
+    """Return the content of a ``.safetensors`` file or of a pickle without code, on the CPU, and the metadata.
 
     Raises:
-        WeightsError: the file is missing or damaged, or a pickle needs more than tensors and plain containers.
+        WeightsError: the file is missing or damaged, or a pickle needs more than tensors and standard containers.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check the path given as weights")

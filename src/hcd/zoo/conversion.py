@@ -43,7 +43,7 @@ def convert(source: Path, target: Path, *, official: bool = False, latent: str |
     """Convert a weights file, whose family is recognized by its tensors, not by its name.
 
     Values stay the same in float32 (half precision is widened): a round trip restores the file, and both files give the
-    same pictures. Their hashes differ, so that an LR file asks for the weights file that made it.
+    same pictures. Their hashes differ, so an LR file can only be rebuilt with the weights file that made it.
 
     Args:
         source: official checkpoint, folder of a GRAIN, or ``.safetensors`` file.

@@ -18,7 +18,7 @@ def import_torchvision() -> None:
 
     The published torchvision is compiled for the CUDA build of PyTorch. Beside a CPU build it ignores its compiled
     part, then refers to two operators that only that part declares. Declarations without implementations let everything
-    else work; calling the two still fails. Nothing is declared if torchvision imports by itself.
+    else work; calling the two still fails. Nothing is declared if torchvision imports without them.
 
     Raises:
         ImportError: torchvision is not installed.

@@ -112,7 +112,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def in_fresh_process(function: Callable[..., Value], *arguments: object) -> Value:
-    """Call a function of a module in a process of its own, whose peak memory is then that of the call.
+    """Call a function of a module in a fresh process, whose peak memory is then that of the call.
 
     The process keeps freed memory if this one does.
     """

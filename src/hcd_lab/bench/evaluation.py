@@ -43,7 +43,7 @@ class EvaluationBenchmark:
         stages: any of ``lr`` and ``hr``, a gradient evaluation each, and ``upscale``.
         repeats: number of runs, of which the shortest counts, after one to warm up.
         reference: also run the reference implementation, where it fits into memory.
-        precisions: of gradients, one row each; those that this machine does not have are left out.
+        precisions: precisions of gradients, one row each; those that this machine lacks are left out.
 
     Raises:
         UsageError: an unknown stage or precision, no size, no repeats, or a side that is below the scale.

@@ -42,11 +42,11 @@ def _is_cuda(device: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """The shortest of several runs.
+    """Time of the shortest of several runs.
 
     Attributes:
-        seconds: by the clock.
-        cpu_seconds: over all threads; more robust where other work runs on the machine.
+        seconds: wall time.
+        cpu_seconds: CPU time over all threads; more robust if other work runs on the machine.
     """
 
     seconds: float
@@ -59,7 +59,7 @@ def times_of(timing: Timing | None) -> tuple[float | None, float | None]:
 
 
 def time_in_turn(runs: Mapping[str, Callable[[], object]], *, repeats: int, device: str = "cpu") -> dict[str, Timing]:
-    """Run each once to warm up, then all in turn, so that other work on the machine affects all alike."""
+    """Run each once to warm up, then all in turn, so that other work on the machine affects all of them equally."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():

@@ -19,8 +19,8 @@ class BenchResult:
 
     Attributes:
         benchmark: ``solver``, ``evaluation`` or ``pictures``.
-        machine: what times depend on, from :func:`hcd_lab.bench.describe_machine`.
-        rows: in the order in which they were measured; their fields are stated by each benchmark.
+        machine: facts that times depend on, from :func:`hcd_lab.bench.describe_machine`.
+        rows: measurements, in order; each benchmark states their fields.
         failed: what could not be measured, and why.
     """
 

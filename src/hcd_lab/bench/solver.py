@@ -33,9 +33,9 @@ class Method:
     """A preset, or a step rule in the LR stage with the bounds of ``balanced``.
 
     Attributes:
-        name: as :func:`parse_method` takes it.
-        preset: of ``collaborate``.
-        settings: replace the preset's.
+        name: name that :func:`parse_method` parses.
+        preset: preset of ``collaborate``.
+        settings: settings that replace the preset's.
     """
 
     name: str

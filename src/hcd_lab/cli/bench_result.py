@@ -22,8 +22,8 @@ class Column:
     """A column of the table.
 
     Attributes:
-        heading: above it.
-        field: of the rows.
+        heading: its heading.
+        field: field of the rows that it shows.
         form: format of its numbers.
         unit: numbers are divided by it.
     """

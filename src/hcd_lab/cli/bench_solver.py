@@ -60,7 +60,7 @@ def command(
     """Measure what presets and step rules gain over plain, and their cost against the published scheme.
 
     Runs on every picture of the folders, by default on three photographs of scikit-image; gains are of the decoded
-    8-bit files. Seconds depend on the machine; their ratio carries over.
+    8-bit files. Seconds depend on the machine, their ratio hardly does.
     """
     from hcd.cli.progress import solve_progress
     from hcd.errors import UsageError

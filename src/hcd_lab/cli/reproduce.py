@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Measure the method on benchmark sets, and write one page that compares it with the publication.
 
-    Every outcome is cached: an interrupted run goes on, and a changed one only measures what is new.
+    Every outcome is cached, so that an interrupted or changed run only measures what is missing.
     """
     import torch
 

@@ -34,7 +34,7 @@ class PageFacts:
         datasets: name and number of pictures of every set that was found.
         missing: name of every missing set, and where to get it.
         failed: title of every failed job, and why.
-        machine: where times were taken.
+        machine: machine on which times were taken.
     """
 
     version: str

@@ -35,10 +35,10 @@ def run_parallel(
     Jobs that fail, or whose process is killed, stay without an outcome: the caller runs them again and reports why.
 
     Args:
-        run: what each worker opens its session from.
+        run: configuration of the session that each worker opens.
         jobs: jobs of :data:`hcd_lab.report.chapters.CHAPTERS`.
         workers: number of processes.
-        threads: that PyTorch uses in each.
+        threads: threads of PyTorch in each process.
         on_done: called with each finished job and its seconds.
     """
     others = set(multiprocessing.active_children())

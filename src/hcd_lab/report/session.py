@@ -72,7 +72,7 @@ class Session:
     """The models and images of a report, and what jobs on them measured.
 
     Attributes:
-        models: in the order of the configuration.
+        models: models, in the order of the configuration.
         images: uncropped images of all sets that were found.
         missing: names of the other sets.
         failed: title of each failed job → why.

@@ -43,19 +43,19 @@ def render_card(weights: Path, *, metrics: Metrics | None = None, note: str = ""
             f"# {recipe['name']}",
             "",
             f"Family {network['family']}, {_shape(network)}; {parameters / 1e6:.1f} million values, half precision on",
-            f"disk. Latent of the way back: {facts['latent']}.",
+            f"disk. Latent for upscaling: {facts['latent']}.",
             "",
             "| | |",
             "| --- | --- |",
             f"| Start | {recipe['start'] or 'random weights'} |",
             f"| Schedule | {_schedule(recipe, facts)} |",
             f"| Loss | {_loss(recipe)} |",
-            f"| Pixels | {int(facts['pixels']) / 1e9:.3g} billion of HR, those of its start counted in |",
+            f"| Pixels | {int(facts['pixels']) / 1e9:.3g} billion of HR, including those of its start |",
             f"| Machine | {facts['machine']} |",
-            f"| Time | {facts['seconds']} s, those of its start not counted in |",
+            f"| Time | {facts['seconds']} s, without its start |",
         ]
     except (OSError, LookupError, ValueError, TypeError, SafetensorError) as error:
-        raise WeightsError(f"{weights}: has no facts about its training ({error}); give a file of hcd train") from error
+        raise WeightsError(f"{weights}: has no metadata of its training ({error}); give a file of hcd train") from error
     if note:
         lines += ["", note]
     if metrics:

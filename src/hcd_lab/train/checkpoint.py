@@ -65,7 +65,7 @@ def not_continued(path: Path, recipe: Recipe, error: Exception) -> TrainingError
 def weights_bytes(net: nn.Module, recipe: Recipe, facts: Mapping[str, object]) -> bytes:
     """Encode a ``.safetensors`` file of half-precision weights, with facts about their training as metadata.
 
-    Half precision costs under 0.001 dB at ×4; buffers and weights alike are stored in it.
+    Half precision costs under 0.001 dB at ×4; both weights and buffers are stored in it.
     """
     metadata = {
         "architecture": recipe.network.family,

@@ -16,10 +16,10 @@ from hcd.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process and the number of all.
+    """Rank of this process among all processes of a run.
 
     Attributes:
-        rank: of this process.
+        rank: rank of this process.
         size: number of processes.
         local_rank: rank on this machine.
     """

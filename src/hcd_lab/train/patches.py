@@ -45,7 +45,7 @@ class Patches:
         files: the pictures, held on the device in 8 bits.
         scale: HR side / LR side.
         smallest: pictures with a shorter side are left out; also the largest patch that can be drawn.
-        device: of the pictures and the patches.
+        device: device of the pictures and the patches.
     """
 
     def __init__(self, files: Iterable[Path], *, scale: int, smallest: int, device: torch.device | str = "cpu") -> None:

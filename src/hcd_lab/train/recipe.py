@@ -131,15 +131,16 @@ class Recipe:
         steps: number of steps of the optimizer.
         start: shipped weights that an empty run grows its network from (see ``hcd_lab.train.grow``); empty for none.
         optimizer: ``adam``, ``adamw``, or ``muon`` for the weights of inner convolutions and Adam for all else.
-        learning_rate: highest, after ``warmup_steps`` of linear growth; then half a cosine down to zero.
-        weight_decay: of AdamW, and of Muon's weights.
+        learning_rate: peak of the learning rate, after ``warmup_steps`` of linear growth; half a cosine down to zero
+            follows.
+        weight_decay: weight decay of AdamW, and of Muon's weights.
         gradient_clip: largest norm of the gradient over all weights.
-        ema_decay: of the moving average of the weights, which is what the run leaves behind.
+        ema_decay: decay of the moving average of the weights; the run writes this average.
         distance: ``charbonnier``, ``l1`` or ``l2``.
         bfloat16_share: share of the steps, from the first on, that may run in bfloat16 where that is faster.
-        published_pixels: HR pixels that the published training saw; campaigns spend time where least of it is done.
-            0: not for campaigns.
-        seed: of batches, flips, latents and first weights.
+        published_pixels: HR pixels of the published training; campaigns choose the recipe that has done the smallest
+            share of it. 0 keeps a recipe out of campaigns.
+        seed: seed of batches, flips, latents and initial weights.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
@@ -216,7 +217,7 @@ def recipe_names() -> list[str]:
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return a shipped recipe by name, or one's own by the path of its ``.toml`` file.
+    """Return a shipped recipe by name, or any recipe by the path of its ``.toml`` file.
 
     Raises:
         UsageError: no such recipe (lists the known ones), or the file is not one; says which entry is wrong.

@@ -45,9 +45,9 @@ def fastest(
     An execution that fails (no compiler, too little memory) is reported and left out.
 
     Args:
-        recipe: what will be trained.
-        device: as PyTorch names it.
-        batches: batch sizes to try, smallest first; none: that of the phase.
+        recipe: recipe to train.
+        device: name of a PyTorch device.
+        batches: batch sizes to try, smallest first; empty for the batch size of the phase.
         report: takes one line per execution.
 
     Raises:

@@ -103,9 +103,9 @@ class Step:
     """Run one training step per call.
 
     Args:
-        recipe: states loss and clipping.
+        recipe: recipe with the loss and the clipping of gradients.
         round_trip: a :class:`hcd_lab.train.networks.RoundTrip`, perhaps wrapped for data parallelism.
-        optimizer: over its weights; the caller sets its learning rate.
+        optimizer: optimizer of its weights; the caller sets the learning rate.
         execution: how steps run.
     """
 

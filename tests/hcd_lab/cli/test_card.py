@@ -91,7 +91,7 @@ def test_file_of_somebody_else(hcd, tmp_path):
     foreign = tmp_path / "foreign" / "weights.safetensors"
     foreign.parent.mkdir()
     save_file({"weight": torch.zeros(2, 2)}, foreign, metadata={"format": "pt"})
-    assert_one_line(hcd("card", foreign), 2, foreign, "has no facts about its training")
+    assert_one_line(hcd("card", foreign), 2, foreign, "has no metadata of its training")
     assert files_in(foreign.parent) == ["weights.safetensors"]
 
 

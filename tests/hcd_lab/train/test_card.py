@@ -36,7 +36,7 @@ def test_card_has_every_row(weights):
     card = render_card(weights)
     assert card.startswith("# tiny\n")
     assert "Family irn, blocks [1]" in card
-    assert "Latent of the way back: zeros." in card
+    assert "Latent for upscaling: zeros." in card
     table = rows(card)
     metadata = read_metadata(weights)
     assert table["Start"] == ["random weights"]
@@ -130,7 +130,7 @@ def test_file_that_says_nothing_of_its_training(tmp_path, weights, lost):
     del metadata[lost]
     file = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, file, metadata=metadata)
-    with pytest.raises(WeightsError, match=rf"foreign\.safetensors: has no facts about its training .*{lost}"):
+    with pytest.raises(WeightsError, match=rf"foreign\.safetensors: has no metadata of its training .*{lost}"):
         render_card(file)
 
 
@@ -138,13 +138,13 @@ def test_file_that_says_nothing_of_its_training(tmp_path, weights, lost):
 def test_recipe_that_is_none(tmp_path, weights, recipe):
     file = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, file, metadata={**read_metadata(weights), "recipe": recipe})
-    with pytest.raises(WeightsError, match=r"foreign\.safetensors: has no facts about its training"):
+    with pytest.raises(WeightsError, match=r"foreign\.safetensors: has no metadata of its training"):
         render_card(file)
 
 
 def test_file_without_metadata(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
-    with pytest.raises(WeightsError, match=r"bare\.safetensors: has no facts about its training"):
+    with pytest.raises(WeightsError, match=r"bare\.safetensors: has no metadata of its training"):
         render_card(tmp_path / "bare.safetensors")
 
 

@@ -16,10 +16,10 @@ from hcd.nets.cpu.kernel import Kernel, run_frozen
 class FreezableConv2d(nn.Conv2d):
     """``nn.Conv2d`` that is faster once its weights are frozen, for one float32 picture on a CPU.
 
-    Then 3×3 and 1×1 convolutions that keep the size run by the kernels of :mod:`hcd.nets.cpu.convolution`, and save
-    nothing for the gradient, which is differentiable no further. Everything else is left to PyTorch: batches, other
-    types and kinds of convolution, trainable weights, autocast, tracing and ``torch.func``. Gradients are float32 at
-    any requested precision: a single convolution gains nothing from bfloat16 (``docs/notes/0016``).
+    Once frozen, 3×3 and 1×1 convolutions that keep the size run the kernels of :mod:`hcd.nets.cpu.convolution`. They
+    save nothing for the gradient, which cannot be differentiated again. Everything else is left to PyTorch: batches,
+    other types and kinds of convolution, trainable weights, autocast, tracing and ``torch.func``. Gradients are float32
+    at any requested precision: a single convolution gains nothing from bfloat16 (``docs/notes/0016``).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,12 +40,12 @@ class FreezableConv2d(nn.Conv2d):
 
 
 def make_freezable(net: nn.Module) -> list[nn.Conv2d]:
-    """Turn the convolutions of a third-party network into :class:`FreezableConv2d`.
+    """Replace the convolutions of a third-party network by :class:`FreezableConv2d`.
 
     Weights, names and hooks stay as they are. Subclasses of ``nn.Conv2d`` are left alone.
 
     Returns:
-        The convolutions that were turned.
+        The convolutions that were replaced.
     """
     turned = [module for module in net.modules() if type(module) is nn.Conv2d and keeps_size(module)]
     for conv in turned:

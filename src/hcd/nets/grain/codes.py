@@ -17,7 +17,7 @@ class StyleBlock(nn.Module):
 
     Args:
         config: hyper-parameters of the network.
-        side: of the feature map, at least 16. At 16 the map is not halved.
+        side: side of the feature map, at least 16. At 16 the map is not halved.
     """
 
     def __init__(self, config: GRAINConfig, side: int) -> None:

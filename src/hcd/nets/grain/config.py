@@ -26,13 +26,13 @@ class GRAINConfig:
 
     Attributes:
         size: side of the HR picture: 64, 128, 256, 512 or 1024.
-        channels: of encoder and decoder.
-        growth: of their dense blocks.
+        channels: channels of encoder and decoder.
+        growth: growth of their dense blocks.
         trunk_blocks: RRDBs of the encoder.
         style_dim: length of a latent code.
-        mapping_layers: of StyleGAN2's mapping network.
-        generator_channels: of StyleGAN2 at 4, 8, … size; empty for its configuration F.
-        fusion_channels: of the fusion's three branches.
+        mapping_layers: layers of StyleGAN2's mapping network.
+        generator_channels: channels of StyleGAN2 at 4, 8, … size; empty for its configuration F.
+        fusion_channels: channels of the three branches of the fusion.
 
     Raises:
         UsageError: unknown size, a width below 1, or not one generator width per resolution.

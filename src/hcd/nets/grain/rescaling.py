@@ -40,7 +40,7 @@ def chain(*widths: int, stride: int = 1, picture: bool = False) -> nn.Sequential
 
     Args:
         widths: channels before the first convolution, then after each.
-        stride: of every convolution.
+        stride: stride of every convolution.
         picture: the result is a picture: the last convolution has no activation and is initialized near mid gray.
     """
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""StyleGAN2's generator in plain PyTorch: mapping network, modulated convolutions, noise from buffers.
+"""StyleGAN2's generator in PyTorch's own operators: mapping network, modulated convolutions, noise from buffers.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020 (arXiv
 1912.04958), configuration F. Names and shapes of the state_dict are those of the PyTorch checkpoints
@@ -39,7 +39,7 @@ class EqualLinear(nn.Module):
     """Linear layer with equalized learning rate: weights have unit variance and are scaled in the forward pass.
 
     Args:
-        in_features, out_features: of the layer.
+        in_features, out_features: length of input and output.
         rate: factor of the learning rate of weights and bias.
         bias: initial value of the bias.
     """
@@ -202,8 +202,8 @@ class Generator(nn.Module):
 
     Args:
         style_dim: length of a code.
-        channels: of the feature maps at 4, 8, 16, …
-        mapping_layers: of the mapping network from Gaussian vectors to codes.
+        channels: channels of the feature maps at 4, 8, 16, …
+        mapping_layers: layers of the mapping network from Gaussian vectors to codes.
     """
 
     def __init__(self, *, style_dim: int, channels: Sequence[int], mapping_layers: int = 8) -> None:

@@ -20,7 +20,7 @@ class Point:
 
     Attributes:
         x: position, inside the feasible set.
-        value, gradient: of the objective at ``x``.
+        value, gradient: value and gradient of the objective at ``x``.
         free: mask that is False for variables on a bound whose gradient pushes them outward, so that no descent
             step can move them; None if all are free or the bounds are unknown.
         project: projection onto the feasible set, for rules that form intermediate points; None if unconstrained.

@@ -38,17 +38,17 @@ class Layout:
 
 
 class Family(ABC):
-    """One architecture.
+    """Family of networks: one architecture with its checkpoint format.
 
     To add one, write a subclass in a file of its own, and add an instance to ``FAMILIES`` and names to the registry.
 
     Attributes:
-        name: in the registry and in the metadata of weights files.
-        title: in messages.
+        name: name in the registry and in the metadata of weights files.
+        title: name in messages.
         official_latent: the latent policy of the authors' weights.
         has_latent: whether the latent can be chosen.
         source: where the official weights come from.
-        weights: describes what to give as weights, for messages.
+        weights: description of the files to give as weights, for messages.
     """
 
     name: ClassVar[str]

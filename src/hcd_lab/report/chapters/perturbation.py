@@ -84,12 +84,12 @@ class Perturbation(Chapter):
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A perturbation and where it lies.
+    """Perturbation of an LR image and its location.
 
     Attributes:
         lr: collaborative LR image ``[1, 3, h, w]``.
         change: the perturbation, of that shape.
-        rms: of the perturbation, in gray levels.
+        rms: root mean square of the perturbation, in gray levels.
         edges, corners: shares of its energy on these; NaN without any energy.
         on_edges, on_corners: these shares over those of the area.
         correlation: Spearman's, of its energy with the gradient over pixels.

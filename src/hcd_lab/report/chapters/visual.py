@@ -83,7 +83,7 @@ def best_window(before: Tensor, after: Tensor, side: int, step: int) -> tuple[in
 
     Args:
         before, after: summands ``[H, W]``; a border of ``step`` pixels is left out, as metrics leave it out.
-        side: of the square; smaller in small images.
+        side: side of the square; smaller in small images.
         step: top, left and side are multiples of it.
     """
     fall = (before - after).double()[step:-step, step:-step]
