@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from hcd.nets import IRN
+from hcd.nets import IRN, Light, LightShape
 from hcd.rescaler import InvertibleRescaler, LatentPolicy
 from tests.golden import picture
 
@@ -82,6 +82,22 @@ def make_tiny_irn(scale: int, *, latent: str = "zeros", seed: int = 0) -> Invert
             spread = 0.01 if kind == "bias" else gain / parameter[0].numel() ** 0.5
             parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
     rescaler = InvertibleRescaler(net, latent=LatentPolicy.parse(latent), name=f"tiny-irn-x{scale}")
+    rescaler.freeze()
+    return rescaler
+
+
+def make_tiny_light(blocks: tuple[int, ...] = (1, 2), *, seed: int = 0) -> InvertibleRescaler:
+    """A light network of narrow stacks whose weights come from a seed: far from the identity, yet well-behaved."""
+    net = Light(LightShape(blocks=blocks, widths=(6, 8)[: len(blocks)]))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            # As of make_tiny_irn: f disturbs LR, scale and shift stay weak.
+            last = name.split(".")[3] == "conv3"
+            gain = 0.8 if not last else 0.5 if name.split(".")[2] == "f" else 0.03
+            spread = 0.01 if name.endswith("bias") else gain / parameter[0].numel() ** 0.5
+            parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
+    rescaler = InvertibleRescaler(net, latent=LatentPolicy(), name=f"tiny-light-x{net.scale}")
     rescaler.freeze()
     return rescaler
 

@@ -24,7 +24,7 @@ from hcd.rescaler import (
     SizeRequirement,
 )
 from hcd.zoo import model_entries
-from tests.conftest import make_smooth_picture, make_tiny_irn
+from tests.conftest import make_smooth_picture, make_tiny_irn, make_tiny_light
 from tests.nets.hcflow_samples import make_tiny_hcflow
 from tests.tiny_grain import make_tiny_grain
 from tests.zoo.samples import make_tiny_rlfn
@@ -45,6 +45,8 @@ class MeanAndRepeat(Rescaler):
 TINY = {
     "tiny-irn-x2-zeros": functools.partial(make_tiny_irn, 2),
     "tiny-irn-x4-gaussian": functools.partial(make_tiny_irn, 4, latent="gaussian:0"),
+    "tiny-light-x2": functools.partial(make_tiny_light, (2,)),
+    "tiny-light-x4": make_tiny_light,
     "tiny-hcflow-x4-zeros": make_tiny_hcflow,
     "tiny-hcflow-x4-gaussian": functools.partial(make_tiny_hcflow, latent="gaussian:0"),
     "tiny-bicubic-rlfn-x2": functools.partial(make_tiny_rlfn, 2),

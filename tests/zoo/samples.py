@@ -8,17 +8,19 @@ from torch import nn
 from hcd.nets import RLFN
 from hcd.nets.rlfn import RLFNShape
 from hcd.rescaler import FixedKernelRescaler, SizeRequirement
-from tests.conftest import make_tiny_irn
+from tests.conftest import make_tiny_irn, make_tiny_light
 from tests.nets import hcflow_samples
 from tests.tiny_grain import make_tiny_net as make_tiny_grain_net
 
-NAMES = {"irn": "irn-x4", "hcflow": "hcflow-x4", "grain": "grain-x16", "rlfn": "bicubic-rlfn-x2"}
+NAMES = {"irn": "irn-x4", "light": "light-x4", "hcflow": "hcflow-x4", "grain": "grain-x16", "rlfn": "bicubic-rlfn-x2"}
 
 
 def make_net(family: str) -> nn.Module:
     """A small network that is far from its initial state, of the scale that ``NAMES`` says."""
     if family == "irn":
         return make_tiny_irn(4).net
+    if family == "light":
+        return make_tiny_light().net
     if family == "hcflow":
         return hcflow_samples.make_tiny_net()
     if family == "grain":

@@ -127,7 +127,9 @@ class TestIsRefused:
         with pytest.raises(WeightsError) as caught:
             convert(path, tmp_path / "out.safetensors")
         message = str(caught.value)
-        assert message.startswith(f"{path}: fits no known model (tried IRN, HCFlow, GRAIN, RLFN); it holds 7 tensors: ")
+        assert message.startswith(
+            f"{path}: fits no known model (tried IRN, light network, HCFlow, GRAIN, RLFN); it holds 7 tensors: "
+        )
         assert "layer1.weight (3, 1), layer2.weight (3, 2)" in message
         assert message.endswith(", …")
         assert not (tmp_path / "out.safetensors").exists()

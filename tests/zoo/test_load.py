@@ -101,7 +101,7 @@ class TestOwnFiles:
 
 class TestShipped:
     def test_what_the_project_trained_is_there(self):
-        names = {"irn-x2", "irn-x4", "irn-x8", "irn-x2-small", "irn-x4-small", "hcflow-x4"}
+        names = {"irn-x2", "irn-x4", "irn-x8", "irn-x2-small", "irn-x4-small", "hcflow-x4", "light-x4"}
         assert names <= set(SHIPPED)
         for name in SHIPPED:
             assert get_entry(name).card

@@ -95,7 +95,7 @@ class IRN(nn.Module):
         ends = [*levels[1:], max(couplings, default=-1) + 1]
         return (
             tuple(sum(start < i < end for i in couplings) for start, end in zip(levels, ends, strict=True))
-            if levels
+            if levels and couplings
             else ()
         )
 
