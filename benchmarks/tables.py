@@ -41,7 +41,6 @@ PUBLISHED = {
 HEADLINE = {
     "light-x4": "×4, for laptops",
     "light-x4-m": "×4, larger",
-    "irn-x4-small": "×4, half the depth of IRN",
     "irn-x4": "×4, the published depth",
     "hcflow-x4": "×4, a conditional flow",
     "light-x2": "×2, for laptops",

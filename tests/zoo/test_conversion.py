@@ -147,6 +147,7 @@ class TestIsRefused:
 
     def test_a_size_beyond_all_bounds(self, tmp_path):
         tensors = {f"operations.{i}.haar_weights": torch.zeros(1) for i in range(60)}
+        tensors["operations.60.F.conv1.weight"] = torch.zeros(1)
         torch.save(tensors, tmp_path / "huge.pth")
         with pytest.raises(WeightsError, match=r"huge\.pth: claims to be an IRN of blocks \(0, 0, .*cannot be built"):
             convert(tmp_path / "huge.pth", tmp_path / "out.safetensors")
