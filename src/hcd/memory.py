@@ -34,7 +34,7 @@ class _Allocator:
     Attributes:
         margin: peak memory of the process / peak of the tensors that are counted. The rest are working buffers of
             convolutions, and fragmentation.
-        largest_window: HR pixels of the largest window that pays.
+        largest_window: HR pixels of the largest useful window.
     """
 
     margin: float
@@ -106,7 +106,7 @@ def fit(
         model: the rescaler.
         work: the computation with the whole picture.
         tile_work: the computation with one tile at a time; default: the same.
-        kept: bytes held besides, whatever the tiles.
+        kept: further bytes that are held at any tile size.
         gradients: whether the computation takes gradients.
         memory: bytes that the process, or on a GPU its tensors, may take; None for most of the free memory.
 
@@ -164,10 +164,10 @@ def fit(
 
 
 def _fits_amply(hr: Tensor, model: Rescaler, work: Work, *, kept: int, gradients: bool) -> bool:
-    """Return whether a picture fits with so much to spare that counting exactly is needless.
+    """Return whether a picture certainly fits, so that exact counting is unnecessary.
 
     Exact counting runs on the meta device, whose operations import PyTorch's compiler: seconds at the start of a
-    process. Computing a small piece takes a fraction of one.
+    process. Running a small piece takes a fraction of one.
     """
     per_pixel = _RUN.setdefault(model, {})
     if work not in per_pixel:
@@ -328,7 +328,7 @@ def available_bytes() -> int:
 
 
 def _resident() -> int:
-    """Return the bytes that this process holds; its usual size if the system does not say."""
+    """Return the resident bytes of this process; a typical size if the system does not report them."""
     try:
         return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, LookupError, ValueError):

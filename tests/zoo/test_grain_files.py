@@ -151,12 +151,12 @@ class TestRefused:
     @pytest.mark.parametrize("value", [torch.tensor([float("nan")]), torch.zeros(1, dtype=torch.int64)])
     def test_no_finite_numbers(self, folder, contents, name, under, key, value):
         contents[name][under][key] = value
-        self.refuse(folder, contents, rf"{name}: {key}: holds something else than finite")
+        self.refuse(folder, contents, rf"{name}: {key}: holds values other than finite")
 
     @pytest.mark.parametrize(("name", "under", "key"), CASES)
     def test_no_tensor(self, folder, contents, name, under, key):
         contents[name][under][key] = "text"
-        self.refuse(folder, contents, rf"{name}: '{key}': holds something else than a tensor")
+        self.refuse(folder, contents, rf"{name}: '{key}': is not a tensor")
 
     def test_length_of_the_average_code(self, folder, contents):
         contents[GENERATOR]["latent_avg"] = torch.zeros(18, 12)
@@ -177,7 +177,7 @@ class TestRefused:
         self.refuse(folder, {**contents, FUSION: content}, f"{FUSION}: holds no tensors")
 
     def test_state_dict_that_is_none(self, folder, contents):
-        self.refuse(folder, {**contents, CODES: {"state_dict": 3}}, f"{CODES}: its 'state_dict' is no dictionary")
+        self.refuse(folder, {**contents, CODES: {"state_dict": 3}}, f"{CODES}: its 'state_dict' is not a dictionary")
 
     def test_other_networks(self, folder):
         other = {"conv.weight": torch.zeros(3, 3)}

@@ -105,7 +105,7 @@ class TestIsNoStateDict:
     def test_other_content(self, tmp_path, content):
         path = tmp_path / "other.pth"
         torch.save(content, path)
-        refused(path, "holds something else than named tensors")
+        refused(path, "holds values other than named tensors")
 
     @pytest.mark.parametrize(
         "odd",

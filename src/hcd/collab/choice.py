@@ -19,14 +19,14 @@ from hcd.ops import quantize
 @final
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An LR that could be written, measured on the image that the receiver restores from its file.
+    """Candidate for the result: an LR, measured on the image that the receiver restores from its file.
 
     Attributes:
         lr: pixels of the file.
         sample: what they were rounded from.
         terms: each term of the loss, summed over the image.
         loss: loss per pixel.
-        cost: what is minimized: loss (negated if it is maximized) and penalty.
+        cost: value to minimize: loss (negated if it is maximized) plus penalty.
         psnr: PSNR over RGB in dB.
     """
 
@@ -47,11 +47,12 @@ class Choice:
     """Measures candidates of one image by the file they would become, and picks one.
 
     Args:
-        objective: what is minimized.
-        stored: what the file keeps.
+        objective: objective of the image.
+        stored: kind of the LR file.
         plain: the unperturbed samples; their LR is the plain LR, already in the levels of the file.
         radius: largest root mean square distance between the file's pixels and the plain LR.
-        never_worse: refuse what restores worse than the plain LR by any term of the loss, if the loss is minimized.
+        never_worse: refuse a candidate that restores worse than the plain LR by any term of the loss, if the loss is
+            minimized.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Choice:
     def choose(self, kept: Sample, proposed: Sample, *, keep: str, best_loss: float) -> Candidate:
         """Pick between the sample that a stage kept and the one it proposed last, which nothing has evaluated.
 
-        A sample that would be refused gives way to one that would not.
+        A sample that would be refused loses against one that would not.
 
         Args:
             keep: ``last`` takes the kept sample as it is.

@@ -62,7 +62,7 @@ def descend_stage(stage: Stage, *, image: int, objective: Reconstruction, choice
 
     Args:
         image: index in the batch.
-        objective: what is minimized over the LR.
+        objective: objective as a function of the LR.
         choice: gets the metrics of the plain LR if the descent starts there, so that it is restored only once.
         run: settings, callbacks and history.
     """

@@ -54,7 +54,7 @@ class Reconstruction:
     Args:
         hr: the original, ``[1, 3, H, W]`` in [0, 1].
         model: the rescaler whose ``upscale`` the receiver runs.
-        loss: what is minimized.
+        loss: loss of the restored image.
         sign: +1 to minimize the loss, −1 to maximize it.
         levels: largest integer sample of the image that the receiver writes.
         penalty: LR ``[1, 3, h, w]`` → scalar tensor that is added; None for none.

@@ -20,7 +20,7 @@ class Region:
         center: a point inside all the bounds, any shape.
         norm, epsilon: the ball, see :func:`hcd.ops.project_ball`.
         low, high: bounds of every element; tensors of the center's shape, or scalars.
-        anchor, radius: center and radius of a second ball, in root mean square distance; None if there is none.
+        anchor, radius: center and radius of a second ball, in root mean square distance; None without one.
     """
 
     center: Tensor

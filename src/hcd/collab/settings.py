@@ -49,7 +49,7 @@ class Settings:
     Attributes:
         steps_hr, steps_lr: gradient evaluations of the HR stage and of the LR stage after it; 0 skips the stage.
         rule: step rule of both stages, or its name, see ``hcd.solver.RULES``.
-        loss: what is minimized, or its name, see ``hcd.collab.LOSSES``.
+        loss: loss to minimize, or its name, see ``hcd.collab.LOSSES``.
         norm, epsilon_hr, epsilon_lr: ball that bounds the perturbation of each stage, see
             :func:`hcd.ops.project_ball`. The norm is taken over the whole tensor, with values in [0, 1].
         random_start: start each stage at a random point of its l2 ball: normal direction, uniform radius.

@@ -61,7 +61,7 @@ def from_float(samples: np.ndarray, *, alpha: bool, icc: bytes | None, path: Pat
     if channels not in (1, 3):
         raise ImageError(f"{path}: {channels} color channels are not supported; convert it to RGB")
     if not np.isfinite(samples).all():
-        raise ImageError(f"{path}: holds samples that are no finite numbers; convert it to 16 bits")
+        raise ImageError(f"{path}: holds NaN or infinite samples; convert it to 16 bits")
     warnings: list[str] = []
     if samples.min() < 0 or samples.max() > 1:
         warnings.append(
@@ -83,7 +83,7 @@ def checked_profile(icc: bytes | None, *, gray: bool, path: Path, warnings: list
         warnings.append(f"{path}: its color profile of {len(icc)} bytes is left out (at most {MAX_ICC} are carried)")
         return None
     if len(icc) < 128 or icc[36:40] != b"acsp":
-        warnings.append(f"{path}: its color profile is damaged and is left out; assign it anew")
+        warnings.append(f"{path}: its color profile is damaged and is left out; assign it again")
         return None
     # Gray files often have a color profile, as every gray sRGB JPEG of a camera does; only its tone curve applies.
     if icc[16:20] not in (b"RGB ", b"GRAY") or (icc[16:20] == b"GRAY" and not gray):

@@ -173,7 +173,7 @@ def _unpacked(text: str) -> bytes | None:
     return profile if whole and profile[16:20] == b"GRAY" and profile[36:40] == b"acsp" else None
 
 
-_REMEDY = "name a model with --model to upscale it all the same"
+_REMEDY = "name a model with --model to upscale it anyway"
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class LatentPolicy:
         """Make the latent of an LR picture or of one of its tiles.
 
         Args:
-            like: the tile, ``[N, _, h, w]``; gives size, device and type.
+            like: the tile, ``[N, _, h, w]``, whose size, device and type are used.
             channels: channels of the latent.
             top, left: position of the tile in the whole picture.
 

@@ -48,10 +48,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(tensors, dict) or not all(
         isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
     ):
-        raise WeightsError(f"{path}: holds something else than named tensors; give a bare state_dict")
+        raise WeightsError(f"{path}: holds values other than named tensors; give a bare state_dict")
     for key, tensor in tensors.items():
         if tensor.layout != torch.strided or not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {key}: holds something else than finite floating point numbers")
+            raise WeightsError(f"{path}: {key}: holds values other than finite floating point numbers")
     named = {key.removeprefix("module."): tensor.float() for key, tensor in tensors.items()}
     return Checkpoint(path=path, tensors=named, metadata=metadata, weights_hash=hash_file(path))
 

@@ -25,7 +25,7 @@ class Conversion:
         scale: HR side / LR side.
         settings: hyper-parameters, read from the shapes.
         latent: the latent policy of weights loaded from the new file.
-        dropped_latent: the policy of the old file that the official format cannot record; empty if there is none.
+        dropped_latent: the policy of the old file that the official format cannot record; else empty.
         tensors: number of tensors.
         files: the files written.
     """

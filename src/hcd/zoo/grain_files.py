@@ -151,7 +151,7 @@ def _state_dict(path: Path, content: dict[str, Any], number: int) -> dict[str, A
     for key in ("state_dict", f"state_dict{number}"):
         if key in content:
             if not isinstance(content[key], dict):
-                raise WeightsError(f"{path}: its '{key}' is no dictionary of tensors; give an official file")
+                raise WeightsError(f"{path}: its '{key}' is not a dictionary of tensors; give an official file")
             inner: dict[str, Any] = content[key]
             return inner
     return content
@@ -161,9 +161,9 @@ def _named_tensors(path: Path, named: dict[str, Any]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for key, tensor in named.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
-            raise WeightsError(f"{path}: {key!r}: holds something else than a tensor; give an official file")
+            raise WeightsError(f"{path}: {key!r}: is not a tensor; give an official file")
         if tensor.layout != torch.strided or not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {key}: holds something else than finite floating point numbers")
+            raise WeightsError(f"{path}: {key}: holds values other than finite floating point numbers")
         tensors[key.removeprefix("module.")] = tensor.float()
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; give an official file")

@@ -72,7 +72,7 @@ def bench_end_to_end(settings: EndToEndBenchmark, *, on_row: OnRow = lambda row:
     Reading the original and writing the restored picture are not measured; encoding and decoding the LR file are.
 
     Args:
-        settings: what is measured.
+        settings: configuration of the benchmark.
         on_row: called with each row.
 
     Returns:

@@ -69,7 +69,7 @@ def bench_evaluation(settings: EvaluationBenchmark, *, on_row: OnRow = lambda ro
     """Measure every stage on every size: times in turn in one process, each peak of memory in a fresh one.
 
     Args:
-        settings: what is measured.
+        settings: configuration of the benchmark.
         on_row: called with each row.
 
     Returns:

@@ -81,7 +81,7 @@ def bench_solver(
     """Run every method on every image with every model.
 
     Args:
-        models, images, methods: what is run.
+        models, images, methods: models, images and methods to run.
         crop: longest side of the center that is used of an image; None for all of it.
         on_start: called with the names of model, image and method.
         on_row: called with the result so far.

@@ -40,10 +40,12 @@ _COLUMNS = (
 
 @click.command("evaluation", short_help="A gradient evaluation, and upscaling.")
 @click.option("--sizes", default="256,512", show_default=True, help="Comma-separated: sides, or WIDTHxHEIGHT.")
-@click.option("--stages", default="lr,hr,upscale", show_default=True, help="Of lr, hr, upscale.")
+@click.option("--stages", default="lr,hr,upscale", show_default=True, help="Comma-separated: lr, hr, upscale.")
 @click.option("--repeats", type=int, default=3, show_default=True, help="Number of runs; the shortest counts.")
 @click.option("--reference/--no-reference", default=True, help="Also run the reference, where it fits into memory.")
-@click.option("--precisions", default="float32,bfloat16", show_default=True, help="Of gradients, where available.")
+@click.option(
+    "--precisions", default="float32,bfloat16", show_default=True, help="Precisions of gradients, where available."
+)
 @json_option
 @benchmark_model_options
 def command(

@@ -52,7 +52,7 @@ _COLUMNS = (
     type=float,
     default=0.1,
     show_default=True,
-    help="Megapixels up to which the reference solves a picture too, by its own 'paper'; 0 for none.",
+    help="Megapixels up to which the reference solves a picture too, with its own 'paper'; 0 for none.",
 )
 @json_option
 @benchmark_model_options

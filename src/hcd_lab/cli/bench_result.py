@@ -45,7 +45,7 @@ MIB = 2**20
 
 
 def print_rows(rows: Iterable[Row], columns: Sequence[Column], *, title: str, caption: str | None = None) -> None:
-    """Print a table; it is as wide as it needs where there is no terminal."""
+    """Print a table, at its full width where there is no terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

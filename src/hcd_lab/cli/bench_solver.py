@@ -43,7 +43,7 @@ _CAPTION = "gain over plain (PSNR-Y); LR against plain LR (PSNR, RGB); receiver'
     "--read",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Show what an earlier --json wrote instead; several are joined.",
+    help="Show results of earlier --json files instead of measuring; repeatable.",
 )
 def command(
     folders: tuple[Path, ...],

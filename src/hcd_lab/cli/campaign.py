@@ -16,8 +16,10 @@ from hcd.cli.options import duration_option
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of plan, log and weights.")
 @duration_option("--time", help="Time of the whole campaign (90s, 25m, 2h).", required=True)
-@duration_option("--time-limit", help="Time of this call; the next one in the same OUT goes on.")
-@click.option("--recipe", help="What to train. Default: the recipe with the smallest share of its published training.")
+@duration_option("--time-limit", help="Time of this call; the next one in the same OUT continues.")
+@click.option(
+    "--recipe", help="Recipe to train. Default: the recipe with the smallest share of its published training."
+)
 @click.option(
     "--validation", type=click.Path(path_type=Path), help="Folder to measure PSNR on. Default: held-out data."
 )

@@ -23,7 +23,7 @@ from hcd.cli.options import out_option
 )
 @click.option("--quick", is_flag=True, help="Set5 only, and fewer settings: minutes instead of hours.")
 @click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="A TOML file that states what is measured."
+    "--config", "config_file", type=click.Path(path_type=Path), help="Configuration of the report, a TOML file."
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of cached outcomes. Default: cache inside OUT.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")

@@ -54,7 +54,7 @@ class RunConfig:
     """Configuration of a session, in this process or in a worker.
 
     Attributes:
-        report: what is measured.
+        report: configuration of the report.
         data: folder with a folder of pictures for each set; None for the sample photographs.
         cache: folder of outcomes.
         device: device of the models.

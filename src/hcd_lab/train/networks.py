@@ -27,7 +27,7 @@ def build_network(recipe: Recipe) -> Network:
     """Build the network of a recipe, with weights from its seed and, if it names one, its start.
 
     Raises:
-        UsageError: the start has no shipped weights, or is no smaller network of the same family.
+        UsageError: the start has no shipped weights, or is not a smaller network of the same family.
     """
     torch.manual_seed(recipe.seed)
     smaller = _start(recipe)
@@ -36,7 +36,7 @@ def build_network(recipe: Recipe) -> Network:
         flow = HCFlow(shape)
         if smaller:
             if HCFlow.shape_of(smaller) != shape:
-                raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no HCFlow of the same size")
+                raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is not an HCFlow of the same size")
             flow.load_state_dict(dict(smaller))
         return flow
     if isinstance(recipe.network, LightNetwork):
@@ -52,7 +52,7 @@ def _light(recipe: Recipe, network: LightNetwork, weights: Mapping[str, Tensor])
     net = Light(shape)
     if weights:
         if Light.shape_of(weights) != shape:
-            raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is no light network of the same size")
+            raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is not a light network of the same size")
         net.load_state_dict(dict(weights))
     return net
 

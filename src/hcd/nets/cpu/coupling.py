@@ -92,8 +92,8 @@ class FrozenCoupling:
     """Computes what :class:`hcd.nets.irn.Coupling` and :class:`hcd.nets.light.LightCoupling` do, with kernels.
 
     Attributes:
-        f: gives the summand of the LR channels.
-        scale_and_shift: gives the scale and the shift of the details.
+        f: computes the summand of the LR channels.
+        scale_and_shift: computes the scale and the shift of the details.
         lr_channels: channels of the first part, the LR picture.
     """
 

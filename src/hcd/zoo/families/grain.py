@@ -20,7 +20,7 @@ from hcd.zoo.grain_files import GRAIN_FILES, read_grain_folder, write_grain_fold
 
 @final
 class GRAINFamily(Family):
-    """There is no latent: the generator's noise is part of the weights."""
+    """GRAIN checkpoints. There is no latent: the generator's noise is part of the weights."""
 
     name = "grain"
     title = "GRAIN"

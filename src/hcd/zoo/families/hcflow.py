@@ -16,7 +16,7 @@ from hcd.zoo.families.base import Family, Layout
 
 @final
 class HCFlowFamily(Family):
-    """Official weights upscale with the mean of the prior, a latent of zeros."""
+    """HCFlow checkpoints. Official weights upscale with the mean of the prior, a latent of zeros."""
 
     name = "hcflow"
     title = "HCFlow"

@@ -15,7 +15,7 @@ from hcd.zoo.families.base import Family, Layout
 
 @final
 class IRNFamily(Family):
-    """Official weights were trained with noise as latent, and upscale with noise of seed 0."""
+    """IRN checkpoints. Official weights were trained with noise as latent, and upscale with noise of seed 0."""
 
     name = "irn"
     title = "IRN"

@@ -16,7 +16,7 @@ from hcd.zoo.families.base import Family, Layout
 
 @final
 class LightFamily(Family):
-    """Weights are trained, and upscale, with a latent of zeros."""
+    """Light networks. Weights are trained, and upscale, with a latent of zeros."""
 
     name = "light"
     title = "light network"

@@ -17,7 +17,7 @@ from hcd.zoo.families.base import Family, Layout
 
 @final
 class RLFNFamily(Family):
-    """Bicubic downscaling, RLFN upscaling; there is no latent."""
+    """RLFN checkpoints: bicubic downscaling, RLFN upscaling. There is no latent."""
 
     name = "rlfn"
     title = "RLFN"

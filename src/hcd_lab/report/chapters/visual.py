@@ -51,7 +51,7 @@ class Visual(Chapter):
                     "For each model the pictures on which balanced gains most over plain, and in each the square in "
                     "which the squared error of luma falls most from plain to balanced. Both are chosen to show the "
                     "difference, so they overstate it. PSNR-Y is of the whole picture. Error maps show the absolute "
-                    f"error of luma times {ERROR_GAIN}; black is no error."
+                    f"error of luma times {ERROR_GAIN}; black means no error."
                 ]
             )
         ]
