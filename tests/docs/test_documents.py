@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from hcd import defaults
 from hcd.cli.main import main
 from hcd.zoo import model_entries
 
@@ -117,7 +118,7 @@ def test_every_model_with_metrics_is_in_a_table():
 
 
 def test_headline_is_in_the_table(tables):
-    found = tables["metrics"]()["irn-x4"]["Set5"]
+    found = tables["metrics"]()[defaults.MODEL]["Set5"]
     plain, balanced = (round(found[preset]["psnr_y"], 2) for preset in ("plain", "balanced"))
     text = (ROOT / "README.md").read_text("utf-8")
     assert f"restores {balanced:.2f} dB (PSNR-Y) instead of {plain:.2f}: +{balanced - plain:.2f} dB" in text
