@@ -6,15 +6,15 @@ the state_dict are those of the official checkpoints.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from hcd.nets.cpu.coupling import FrozenCoupling, TwoBlocks
 from hcd.nets.dense import DenseBlock
-from hcd.nets.haar import Haar
+from hcd.nets.invertible import InvertibleNetwork, coupling_indices
 
 
 class Coupling(nn.Module):
@@ -56,49 +56,19 @@ class Coupling(nn.Module):
         return torch.tanh(self.H(y1) / 2)
 
 
-class IRN(nn.Module):
-    """IRN: one Haar transform and ``blocks[i]`` couplings per halving of the side.
+@final
+class IRN(InvertibleNetwork):
+    """The network of the publication.
 
     Args:
         blocks: couplings per level, e.g. ``(8, 8)`` for the published ×4 network; its length is log2(scale).
     """
 
     def __init__(self, blocks: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(blocks, lambda level, channels: Coupling(channels))
         self.blocks = tuple(blocks)
-        self.scale = 2 ** len(self.blocks)
-        operations: list[nn.Module] = []
-        channels = 3
-        for couplings in self.blocks:
-            operations.append(Haar(channels))
-            channels *= 4
-            operations.extend(Coupling(channels) for _ in range(couplings))
-        self.operations = nn.ModuleList(operations)
-
-    def forward(self, hr: Tensor) -> Tensor:
-        """Map HR ``[N, 3, H, W]``, sides multiples of the scale, to LR and latent ``[N, 3·scale², …]``."""
-        for operation in self.operations:
-            hr = operation(hr)
-        return hr
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """Map LR and latent ``[N, 3·scale², h, w]`` to HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
-        for operation in reversed(self.operations):
-            y = operation.inverse(y)  # type: ignore[operator]
-        return y
 
     @staticmethod
     def blocks_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
         """Read the couplings per level from the names in a state_dict; return ``()`` if it is not an IRN's."""
-        couplings = _indices(state_dict, r"operations\.(\d{1,4})\.F\.conv1\.weight")
-        levels = _indices(state_dict, r"operations\.(\d{1,4})\.haar_weights")
-        ends = [*levels[1:], max(couplings, default=-1) + 1]
-        return (
-            tuple(sum(start < i < end for i in couplings) for start, end in zip(levels, ends, strict=True))
-            if levels and couplings
-            else ()
-        )
-
-
-def _indices(names: Iterable[str], pattern: str) -> list[int]:
-    return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)
+        return tuple(len(numbers) for numbers in coupling_indices(state_dict, "F.conv1.weight"))

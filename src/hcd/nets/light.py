@@ -10,7 +10,6 @@ Departs: the sub-networks of couplings; the width may differ between levels.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, final
@@ -23,7 +22,7 @@ from hcd.nets.cpu.coupling import FrozenCoupling, OneBlock
 from hcd.nets.cpu.dense_block import SLOPE
 from hcd.nets.cpu.dispatch import frozen_stack
 from hcd.nets.cpu.kernel import Kernel, run_frozen
-from hcd.nets.haar import Haar
+from hcd.nets.invertible import InvertibleNetwork, coupling_indices
 
 _GAIN = 0.7  # of first weights, relative to He initialization: couplings in sequence add up
 
@@ -144,7 +143,7 @@ class LightCoupling(nn.Module):
 
 
 @final
-class Light(nn.Module):
+class Light(InvertibleNetwork):
     """Light network: a Haar transform and ``shape.blocks[i]`` couplings per halving of the side.
 
     Args:
@@ -152,43 +151,20 @@ class Light(nn.Module):
     """
 
     def __init__(self, shape: LightShape) -> None:
-        super().__init__()
-        self.shape, self.scale = shape, shape.scale
-        operations: list[nn.Module] = []
-        channels = 3
-        for couplings, width in zip(shape.blocks, shape.widths, strict=True):
-            operations.append(Haar(channels))
-            channels *= 4
-            operations.extend(LightCoupling(channels, width=width, convs=shape.convs) for _ in range(couplings))
-        self.operations = nn.ModuleList(operations)
+        def coupling(level: int, channels: int) -> nn.Module:
+            return LightCoupling(channels, width=shape.widths[level], convs=shape.convs)
 
-    def forward(self, hr: Tensor) -> Tensor:
-        """Map HR ``[N, 3, H, W]``, sides multiples of the scale, to LR and latent ``[N, 3·scale², …]``."""
-        for operation in self.operations:
-            hr = operation(hr)
-        return hr
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """Map LR and latent ``[N, 3·scale², h, w]`` to HR ``[N, 3, h·scale, w·scale]``; undoes ``forward``."""
-        for operation in reversed(self.operations):
-            y = operation.inverse(y)  # type: ignore[operator]
-        return y
+        super().__init__(shape.blocks, coupling)
+        self.shape = shape
 
     @staticmethod
     def shape_of(state_dict: Mapping[str, Tensor]) -> LightShape | None:
         """Read the hyper-parameters from names and shapes of a state_dict; None where it is not a light network's."""
-        levels = _indices(state_dict, r"operations\.(\d{1,4})\.haar_weights")
-        couplings = _indices(state_dict, r"operations\.(\d{1,4})\.f\.conv1\.weight")
-        if not levels or not couplings:
+        levels = coupling_indices(state_dict, "f.conv1.weight")
+        if not levels:
             return None
-        blocks, widths = [], []
-        for start, end in zip(levels, [*levels[1:], couplings[-1] + 1], strict=True):
-            inside = [i for i in couplings if start < i < end]
-            blocks.append(len(inside))
-            widths.append(len(state_dict[f"operations.{inside[0]}.f.conv1.weight"]) if inside else 1)
-        convs = len(_indices(state_dict, rf"operations\.{couplings[0]}\.f\.conv(\d)\.weight"))
-        return LightShape(blocks=tuple(blocks), widths=tuple(widths), convs=convs)
-
-
-def _indices(state_dict: Mapping[str, Tensor], pattern: str) -> list[int]:
-    return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, state_dict) if match)
+        firsts = [f"operations.{numbers[0]}.f.conv" if numbers else "" for numbers in levels]
+        widths = [len(state_dict[f"{first}1.weight"]) if first else 1 for first in firsts]
+        prefix = max(firsts)
+        convs = sum(name.startswith(prefix) and name.endswith(".weight") for name in state_dict)
+        return LightShape(blocks=tuple(map(len, levels)), widths=tuple(widths), convs=convs)
