@@ -117,6 +117,7 @@ def test_every_evaluation_counts_its_tiles(hr, model):
     assert begun == [(number, tiles) for _ in range(result.grad_evals) for number in range(1, tiles + 1)]
 
 
+@pytest.mark.slow
 @presets
 @pytest.mark.parametrize("model", ["irn-gaussian", "bicubic"], indirect=True)
 def test_deterministic(hr, model, settings):

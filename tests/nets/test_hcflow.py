@@ -145,6 +145,7 @@ class TestGoldenGradients:
         self.assert_gradient(gradient, self.of(arrays, array, clamp), tolerance)
 
 
+@pytest.mark.slow
 class TestOfficialCheckpoint:
     def test_names_and_shapes(self, golden):
         official = {entry["key"]: tuple(entry["shape"]) for entry in gold.spec(golden, NAME)["tensors"]}
@@ -292,6 +293,7 @@ class TestUntrained:
         assert 0 < float(z2.detach().norm()) < float(hr.norm())
 
 
+@pytest.mark.slow
 class TestInvertible:
     @settings(max_examples=25)
     @given(

@@ -141,6 +141,7 @@ class TestUntrained:
         assert_close(IRN((1, 1))(hr)[:, :3], torch.nn.functional.avg_pool2d(hr, 4), 1e-6)
 
 
+@pytest.mark.slow
 class TestInvertible:
     @given(
         scale=st.sampled_from([2, 4, 8]),

@@ -110,6 +110,7 @@ class TestPackages:
             Receiver().restore(path)
 
 
+@pytest.mark.slow
 class TestGrain:
     def test_round_trip_with_a_folder_and_with_a_file(self, tmp_path, send):
         folder, file = tmp_path / "grain", tmp_path / "grain.safetensors"

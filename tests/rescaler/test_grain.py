@@ -94,6 +94,7 @@ class TestGradient:
         assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 class TestMethod:
     @pytest.mark.slow
     def test_lr_stage_at_256(self):

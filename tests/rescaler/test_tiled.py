@@ -144,6 +144,7 @@ def test_pictures_smaller_than_a_window(size):
     torch.testing.assert_close(tiled.upscale(lr), model.upscale(lr), rtol=0, atol=QUARTER_LEVEL)
 
 
+@pytest.mark.slow
 def test_the_shipped_model_on_a_photograph():
     """No seams: no pixel of a file differs by more than one level, and quality does not."""
     model = hcd.load("irn-x4-small")

@@ -174,6 +174,7 @@ class TestGoldenHCFlow:
             assert float((hr - gold.batch(arrays["a_up_eps0_noclamp"])).abs().max()) < 5e-5
 
 
+@pytest.mark.slow
 class TestOfficialRLFN:
     """The figures of the paper, measured on the LR file as everything is."""
 

@@ -253,6 +253,7 @@ class TestIsRefused:
             hcd.load(f"spandrel:{path}")
 
 
+@pytest.mark.slow
 class TestTorchvision:
     """In processes of their own: a module is imported once."""
 

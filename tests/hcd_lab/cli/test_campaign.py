@@ -64,6 +64,7 @@ def test_campaign_of_a_second(run, tmp_path):
     assert log[-1]["step"] == plan["recipe"]["steps"]
 
 
+@pytest.mark.slow
 def test_second_call_goes_on(run, tmp_path, monkeypatch):
     """With the plan of the first, which is not made again."""
     first = steps(run("--time", "2", "--time-limit", "0"), tmp_path)

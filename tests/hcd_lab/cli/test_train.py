@@ -104,6 +104,7 @@ def test_precision(hcd, tiny, data, tmp_path, precision):
     assert kept["bfloat16"] in {"auto": (True, False), "float32": (False,), "bfloat16": (True,)}[precision]
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed_bit_for_bit(run, tiny, data, tmp_path):
     """Killed in the middle of a step, of a write, of anything: nothing can be done about this signal."""
     arguments = ["train", tiny, "--data", data, "--device", "cpu", "--precision", "float32", "--steps", STEPS]

@@ -133,6 +133,7 @@ def test_plan_with_wrong_values(tmp_path, place, value):
         read_plan(tmp_path / "plan.json", device="cpu")
 
 
+@pytest.mark.slow
 def test_two_processes_on_a_network_of_one_level(tmp_path, data):
     (tmp_path / "tiny.toml").write_text(TINY_TOML)
     options = ("--data", data, "-o", tmp_path / "out", "--device", "cpu", "--precision", "float32")

@@ -75,6 +75,7 @@ def test_whatever_the_recipe_says_is_resumed_bit_for_bit(recipe, patches, tmp_pa
     assert_same(tmp_path / "parts" / "tiny.safetensors", tmp_path / "whole" / "tiny.safetensors")
 
 
+@pytest.mark.slow
 def test_hcflow_is_resumed_bit_for_bit(recipe, files, tmp_path):
     """Some of its layers begin at the statistics of the first batch, which must not happen again."""
     network = HCFlowNetwork(steps=(1, 1), conditional_steps=(1, 1))

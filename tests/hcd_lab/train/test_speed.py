@@ -38,6 +38,7 @@ def test_cost_follows_the_network(blocks):
     assert 0.9 * whole < cost <= whole
 
 
+@pytest.mark.slow
 def test_cost_of_a_flow_follows_its_share_of_latents():
     """663,876 multiplications per HR pixel up, and 197,300 down, or as many with latents (the authors' network)."""
     recipe = get_recipe("hcflow-x4")
