@@ -315,6 +315,7 @@ class TestTooLittle:
         assert hcd.collaborate(hr, model, "fast", steps_lr=1, memory=int(least_of(error))).grad_evals == 1
 
 
+@pytest.mark.slow
 class TestModelsOfOneSize:
     """They cannot be tiled; a count of the whole picture decides."""
 

@@ -315,6 +315,7 @@ def test_interrupted_once_the_best_so_far_is_written(interrupted, tmp_path):
     assert last == "interrupted: 1 of 2 inputs not done"
 
 
+@pytest.mark.slow
 def test_interrupted_twice_nothing_is_written(interrupted, tmp_path):
     code, out, shown = interrupted(2, "a.png", "b.png")
     assert code == 1

@@ -118,6 +118,7 @@ def test_debug_lets_an_unexpected_error_through(hcd, monkeypatch):
     assert result.stderr == "Error: unexpected ZeroDivisionError: a slip; run 'hcd --debug …' to see where\n"
 
 
+@pytest.mark.slow
 def test_piped_run_is_quiet(photo_file, tmp_path):
     """A real process, since here a terminal or the lack of one matters."""
     out = tmp_path / "small.png"
@@ -157,6 +158,7 @@ sys.exit(not keeps_freed())
 """
 
 
+@pytest.mark.slow
 @needs_glibc
 def test_a_command_keeps_what_it_frees_unless_that_is_decided():
     assert python("-c", _KEEPS).returncode == 0

@@ -208,6 +208,7 @@ class TestBounds:
         gray_levels(result.lr)
 
 
+@pytest.mark.slow
 class TestDeterminism:
     @pytest.mark.parametrize("preset", ["paper", "balanced"])
     def test_same_input_same_bytes(self, model, photo, preset):

@@ -85,6 +85,7 @@ def test_perturbations_are_inside_their_balls(solved):
         assert 0.05 < length <= 0.3 * (1 + 1e-6)
 
 
+@pytest.mark.slow
 def test_samples_are_pictures(solved):
     _, _, result = solved
     for sample in (result.collaborative_hr, result.collaborative_lr):

@@ -138,6 +138,7 @@ def test_pictures_of_a_batch_are_solved_one_by_one(hr, model):
         assert together.psnr[index] == alone.psnr[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["irn", "bicubic"], indirect=True)
 def test_never_worse_than_plain(hr, model):
     """Even where the descent is led astray: rounding is all that is left of it."""

@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 @settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(sample=st.sampled_from(samples()), changes=CHANGES, checksums=st.booleans())
 def test_spoiled_files(folder, sample, changes, checksums):

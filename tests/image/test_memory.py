@@ -31,6 +31,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_reading_takes_a_hundred_bytes_per_pixel_at_most(tmp_path, name):
     path = tmp_path / "photo"

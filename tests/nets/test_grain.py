@@ -21,6 +21,7 @@ def net():
     return make_tiny_net()
 
 
+@pytest.mark.slow
 class TestSizes:
     @pytest.mark.parametrize(("size", "scale"), [(64, 4), (256, 16)])
     def test_lr_is_16_pixels_wide(self, size, scale):

@@ -145,6 +145,7 @@ class TestIsRefused:
         with pytest.raises(WeightsError, match=r"rlfn\.pth: conv_2\.bias: found nothing, an RLFN of 2 blocks"):
             convert(tmp_path / "rlfn.pth", tmp_path / "out.safetensors")
 
+    @pytest.mark.slow
     def test_a_size_beyond_all_bounds(self, tmp_path):
         tensors = {f"operations.{i}.haar_weights": torch.zeros(1) for i in range(60)}
         tensors["operations.60.F.conv1.weight"] = torch.zeros(1)

@@ -45,6 +45,7 @@ def measured(folder):
     return run
 
 
+@pytest.mark.slow
 def test_rows_are_metrics_of_the_file(folder, measured):
     result = measured("paper", "lbfgs@3")
     assert [(row["picture"], row["method"]) for row in result.rows] == [

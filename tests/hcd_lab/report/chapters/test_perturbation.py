@@ -64,6 +64,7 @@ def session(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_tells_both_presets_and_shows_the_picture(session):
     results = ResultTable()
     blocks = Perturbation().blocks(session, results)

@@ -64,6 +64,7 @@ def test_the_picture_that_gains_most_is_shown(session, gains, first):
     assert outcomes["plain"]["psnr_y"] == 30.0
 
 
+@pytest.mark.slow
 def test_shows_original_lr_and_what_each_preset_restores(session):
     table = ResultTable()
     _, gallery = Visual().blocks(session, table)
