@@ -303,6 +303,7 @@ def interrupted(photo_file, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_interrupted_once_the_best_so_far_is_written(interrupted, tmp_path):
     code, out, shown = interrupted(1, "a.png", "b.png")
     assert code == 1

@@ -77,6 +77,7 @@ def test_broken_downloads(hcd, tmp_path, name, command, options):
     assert files_in(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_decoders_that_talk_themselves(tmp_path):
     """In a process of its own: Pillow logs some damage, and what nobody handles Python prints."""
     path = tmp_path / "photo.tif"

@@ -87,6 +87,7 @@ def test_never_worse_than_plain(name, model, preset):
         assert torch.equal(result.lr, plain)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     height=st.integers(1, 11),

@@ -81,6 +81,7 @@ def assert_same(tiled, whole):
         assert got == pytest.approx(wanted, abs=0.01)
 
 
+@pytest.mark.slow
 @presets
 @every_model
 def test_results_are_those_of_the_whole(hr, model, settings):

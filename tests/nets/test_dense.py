@@ -45,6 +45,7 @@ def test_frozen_gradient_is_that_of_autograd(block, layout):
     torch.testing.assert_close(torch.autograd.grad(result, x, probe)[0], gradient, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_frozen_gradient_is_that_of_finite_differences(block):
     assert torch.autograd.gradcheck(block.requires_grad_(False), picture_for(block))
 

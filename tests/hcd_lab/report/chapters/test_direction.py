@@ -6,6 +6,7 @@ from hcd_lab.report.results import ResultTable
 from tests.hcd_lab.report.chapters.conftest import only
 
 
+@pytest.mark.slow
 def test_both_directions_of_a_picture(bench_of_one):
     results = ResultTable()
     blocks = Direction().blocks(bench_of_one.session, results)
