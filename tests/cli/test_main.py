@@ -76,6 +76,7 @@ def test_every_command_has_help(hcd, command):
         assert option == option.lower()
 
 
+@pytest.mark.slow
 def test_no_more_is_loaded_than_what_is_needed(lr_file, tmp_path):
     """No torch for help, and neither the sender's method nor the laboratory for a receiver."""
     done = python("-c", _LOADS_LITTLE, str(lr_file), "-o", str(tmp_path / "big.png"))
@@ -131,6 +132,7 @@ def test_piped_run_is_quiet(photo_file, tmp_path):
     assert out.is_file()
 
 
+@pytest.mark.slow
 def test_debug_prints_a_traceback(tmp_path):
     done = python("-m", "hcd", "--debug", "upscale", str(tmp_path / "nowhere.png"), "-o", str(tmp_path / "out.png"))
     assert done.returncode != 0

@@ -39,6 +39,7 @@ class Recording:
         return self._patches.batch(count, patch, seed=seed, step=step, **part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
