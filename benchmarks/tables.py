@@ -40,7 +40,6 @@ PUBLISHED = {
 # Rows of the README: a model appears once it has metrics of `plain` and `balanced` on Set5.
 HEADLINE = {
     "light-x4": "×4, for laptops",
-    "light-x4-m": "×4, larger",
     "irn-x4": "×4, the published depth",
     "hcflow-x4": "×4, a conditional flow",
     "light-x2": "×2, for laptops",

@@ -32,7 +32,7 @@ def save(tmp_path):
 def test_every_entry_has_a_family_of_its_scale_or_needs_no_weights():
     for entry in model_entries():
         assert (entry.family is None) == (entry.architecture == "bicubic")
-        assert entry.name.removesuffix("-small").removesuffix("-m").endswith(f"-x{entry.scale}")
+        assert entry.name.removesuffix("-small").endswith(f"-x{entry.scale}")
     assert {entry.architecture for entry in model_entries()} == {*FAMILIES, "bicubic"}
 
 

@@ -109,11 +109,6 @@ def preset_option(default: str) -> Callable[[F], F]:
     return click.option("--preset", default=default, show_default=True, help="plain, paper, fast, balanced or best.")
 
 
-def given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given on the command line."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
 def load_model(model: str, weights: Path | None, device: str) -> tuple[Rescaler, str]:
     """Load the model that these options name; return it and its device."""
     from hcd.zoo import load, pick_device

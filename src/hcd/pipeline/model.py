@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcd.errors import UsageError
 from hcd.rescaler import Rescaler
-from hcd.zoo import load, pick_device
+from hcd.zoo import load
 
 
 def loaded(model: str | Rescaler, weights: str | Path | None, device: str) -> Rescaler:
@@ -18,7 +18,7 @@ def loaded(model: str | Rescaler, weights: str | Path | None, device: str) -> Re
         UsageError: weights were given for a loaded model, or there is no such device.
     """
     if isinstance(model, str):
-        return load(model, weights=weights, device=pick_device(device))
+        return load(model, weights=weights, device=device)
     if weights is not None:
         raise UsageError(f"{weights}: '{model.name}' is loaded already and has its weights; leave these out")
     return model

@@ -90,8 +90,6 @@ _ENTRIES = {
         ModelEntry(name="irn-x4-small", architecture="irn", scale=4),
         ModelEntry(name="light-x2", architecture="light", scale=2),
         ModelEntry(name="light-x4", architecture="light", scale=4),
-        ModelEntry(name="light-x2-m", architecture="light", scale=2),
-        ModelEntry(name="light-x4-m", architecture="light", scale=4),
         ModelEntry(name="hcflow-x4", architecture="hcflow", scale=4, apart=True),
         # A GRAIN has an LR picture of 16×16 pixels: these are for faces of 256², 512² and 1024² pixels.
         ModelEntry(name="grain-x16", architecture="grain", scale=16),

@@ -16,7 +16,7 @@ from hcd.nets.irn import IRN, Coupling
 from hcd.nets.light import Light, LightCoupling, LightShape
 from hcd.ops import quantize
 from hcd.zoo import get_entry, read_checkpoint, read_metadata
-from hcd_lab.train.recipe import HCFlowNetwork, LightNetwork, Recipe
+from hcd_lab.train.recipe import HCFlowNetwork, IRNNetwork, LightNetwork, Recipe
 
 Network = IRN | Light | HCFlow
 
@@ -30,31 +30,26 @@ def build_network(recipe: Recipe) -> Network:
         UsageError: the start has no shipped weights, or is not a smaller network of the same family.
     """
     torch.manual_seed(recipe.seed)
-    smaller = _start(recipe)
-    if isinstance(recipe.network, HCFlowNetwork):
-        shape = HCFlowShape(steps=recipe.network.steps, conditional_steps=recipe.network.conditional_steps)
-        flow = HCFlow(shape)
-        if smaller:
-            if HCFlow.shape_of(smaller) != shape:
-                raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is not an HCFlow of the same size")
-            flow.load_state_dict(dict(smaller))
-        return flow
-    if isinstance(recipe.network, LightNetwork):
-        return _light(recipe, recipe.network, smaller)
-    net = IRN(recipe.network.blocks)
-    if smaller:
-        grow(net, smaller)
+    net = _untrained(recipe.network)
+    start = _start(recipe)
+    if not start:
+        return net
+    if isinstance(net, IRN):
+        grow(net, start)
+        return net
+    if net.shape_of(start) != net.shape:
+        family = recipe.network.family
+        raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is not of family {family} and the same size")
+    net.load_state_dict(dict(start))
     return net
 
 
-def _light(recipe: Recipe, network: LightNetwork, weights: Mapping[str, Tensor]) -> Light:
-    shape = LightShape(blocks=network.blocks, widths=network.widths, convs=network.convs)
-    net = Light(shape)
-    if weights:
-        if Light.shape_of(weights) != shape:
-            raise UsageError(f"recipe {recipe.name}: '{recipe.start}' is not a light network of the same size")
-        net.load_state_dict(dict(weights))
-    return net
+def _untrained(network: IRNNetwork | LightNetwork | HCFlowNetwork) -> Network:
+    if isinstance(network, HCFlowNetwork):
+        return HCFlow(HCFlowShape(steps=network.steps, conditional_steps=network.conditional_steps))
+    if isinstance(network, LightNetwork):
+        return Light(LightShape(blocks=network.blocks, widths=network.widths, convs=network.convs))
+    return IRN(network.blocks)
 
 
 def initialize_from(net: Network, hr: Tensor, bicubic: Tensor) -> None:

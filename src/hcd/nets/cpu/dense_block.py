@@ -68,13 +68,8 @@ def _input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(gradient.contiguous(memory_format=layout), flipped, padding=1)
 
 
-@final
-class NCHWDenseBlock(Kernel):
-    """One float32 picture on a CPU in NCHW, where a range of channels is one piece of memory.
-
-    Nothing is concatenated: every convolution reads the first channels of one tensor and its result is written behind
-    them. Gradients accumulate in place. Masks take one bit per value.
-    """
+class NCHWBlock(Kernel):
+    """One float32 picture on a CPU in NCHW, with the fastest convolution per layer and masks of one bit per value."""
 
     def __init__(self, convs: Convs) -> None:
         self._forward = [convolution.prepare(weight, bias) for weight, bias in convs]
@@ -82,6 +77,15 @@ class NCHWDenseBlock(Kernel):
 
     def allocate_saved(self, x: Tensor) -> list[Tensor]:
         return activation_mask.allocate_saved(x, [conv.outputs for conv in self._forward[:-1]])
+
+
+@final
+class NCHWDenseBlock(NCHWBlock):
+    """Dense block in NCHW, where a range of channels is one piece of memory.
+
+    Nothing is concatenated: every convolution reads the first channels of one tensor and its result is written behind
+    them. Gradients accumulate in place.
+    """
 
     def forward(self, x: Tensor, saved: list[Tensor] | None) -> Tensor:
         count, channels, height, width = x.shape

@@ -8,21 +8,13 @@ from typing import final
 from torch import Tensor
 from torch.nn import functional as F
 
-from hcd.nets.cpu import activation_mask, convolution
-from hcd.nets.cpu.dense_block import SLOPE, Convs
-from hcd.nets.cpu.kernel import Kernel
+from hcd.nets.cpu import activation_mask
+from hcd.nets.cpu.dense_block import SLOPE, NCHWBlock
 
 
 @final
-class NCHWStack(Kernel):
-    """One float32 picture on a CPU in NCHW; masks of one bit per inner value."""
-
-    def __init__(self, convs: Convs) -> None:
-        self._forward = [convolution.prepare(weight, bias) for weight, bias in convs]
-        self._backward = [convolution.prepare_gradient(weight) for weight, _ in convs]
-
-    def allocate_saved(self, x: Tensor) -> list[Tensor]:
-        return activation_mask.allocate_saved(x, [conv.outputs for conv in self._forward[:-1]])
+class NCHWStack(NCHWBlock):
+    """Stack in NCHW."""
 
     def forward(self, x: Tensor, saved: list[Tensor] | None) -> Tensor:
         x = x.contiguous()
